@@ -1,0 +1,146 @@
+"""Destinations: where events go, and which ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from fnmatch import translate
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from tocsin.core.event import Dialect, Severity
+from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.retry import NATIVE, RetryPolicy
+
+
+class Transport(StrEnum):
+    """A way out."""
+
+    WEBHOOK = "webhook"
+    DISCORD = "discord"
+    TELEGRAM = "telegram"
+    EMAIL = "email"
+    MAILBOX = "mailbox"
+
+
+class Format(StrEnum):
+    """How an event is written for a webhook.
+
+    ``raw`` is the event's data alone, ``standard`` wraps it as Standard Webhooks advises, the others are
+    CloudEvents' structured and binary modes.
+    """
+
+    RAW = "raw"
+    STANDARD = "standard"
+    CLOUDEVENTS = "cloudevents"
+    CLOUDEVENTS_BINARY = "cloudevents_binary"
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events a destination gets; an empty list does not restrict.
+
+    ``sources``, ``types`` and ``subjects`` are globs: ``*``, ``?`` and ``[...]``, case-sensitive.
+    """
+
+    dialects: tuple[Dialect, ...] = ()
+    sources: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    severities: tuple[Severity, ...] = ()
+
+
+class SealedSecret(msgspec.Struct, frozen=True):
+    """A signing secret, sealed; the newest comes first and signs alone once the others have run out.
+
+    Attributes:
+        expires_ms: until when it also signs after a rotation; None for the newest.
+    """
+
+    sealed: bytes
+    created_ms: int
+    expires_ms: int | None = None
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events go.
+
+    Attributes:
+        origin: the dialect by whose routes it was made, which decides how it is shown and signed.
+        address: the public part of the address, by transport: webhook ``url``, ``method``; email ``to``; ...
+        sealed_address: the secret part (header values, tokens), a sealed JSON object; None without one.
+        secrets: signing secrets, newest first.
+        success_headers: response headers that must be present and equal for success.
+        timeout_s: the whole attempt.
+        rate_per_s: attempts a second at the most; None is no limit.
+        concurrency: attempts at once.
+        ordered: events of one subject are sent one after another.
+        enabled: False gets nothing new, and what waits goes on waiting.
+        paused: gets new events, but nothing is sent until it is resumed.
+        disabled_reason: why Tocsin disabled it by itself; None otherwise.
+        failing_since_ms: since when every attempt failed; None while healthy.
+        revision: rises with every change; for compare-and-set.
+    """
+
+    id: DestinationId
+    organisation_id: OrganisationId
+    name: str
+    transport: Transport
+    created_ms: int
+    updated_ms: int
+    origin: Dialect = Dialect.TOCSIN
+    description: str = ""
+    address: dict[str, Any] = {}
+    sealed_address: bytes | None = None
+    secrets: tuple[SealedSecret, ...] = ()
+    success_headers: dict[str, str] = {}
+    filter: Filter = Filter()
+    format: Format = Format.RAW
+    retry: RetryPolicy = NATIVE
+    timeout_s: float = 15.0
+    rate_per_s: float | None = None
+    concurrency: int = 32
+    ordered: bool = False
+    enabled: bool = True
+    paused: bool = False
+    disabled_reason: str | None = None
+    failing_since_ms: int | None = None
+    revision: int = 0
+
+
+def is_glob(pattern: str) -> bool:
+    """Return whether a pattern can match more than itself."""
+    return any(character in pattern for character in "*?[")
+
+
+@lru_cache(maxsize=4096)
+def glob(pattern: str) -> Callable[[str], Any]:
+    """Return a function that is truthy for what the pattern matches whole."""
+    return re.compile(translate(pattern)).match
+
+
+def _any(patterns: tuple[str, ...], text: str | None) -> bool:
+    if not patterns:
+        return True
+    return text is not None and any(glob(pattern)(text) for pattern in patterns)
+
+
+def matches(
+    wanted: Filter,
+    *,
+    dialect: Dialect,
+    source: str,
+    type: str,  # noqa: A002  CloudEvents' own word
+    subject: str | None,
+    severity: Severity | None,
+) -> bool:
+    """Return whether an event of these attributes passes the filter."""
+    return (
+        (not wanted.dialects or dialect in wanted.dialects)
+        and (not wanted.severities or severity in wanted.severities)
+        and _any(wanted.sources, source)
+        and _any(wanted.types, type)
+        and _any(wanted.subjects, subject)
+    )

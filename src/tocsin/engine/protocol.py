@@ -1,0 +1,179 @@
+"""What an engine does. The contract of every method stands here; ``testing/engine_contract.py`` holds it.
+
+Every list is a batch, and each call is durable when it returns. A method holds no policy: retry delays, limits
+and authorisation are decided above it, and the rules of incidents and transactions are the core's own functions,
+called inside the engine's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from tocsin.core.delivery import Lease
+from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.transaction import Transaction, TransactionRefusal
+from tocsin.engine.rows import (
+    Acceptance,
+    Amendment,
+    AmendmentResult,
+    CatalogDelta,
+    CatalogOp,
+    CatalogResult,
+    Info,
+    MailboxOp,
+    MailboxResult,
+    NewEvent,
+    Page,
+    Query,
+    Settlement,
+    TailPage,
+    TransactionStep,
+)
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """Durable state.
+
+    Every method raises ``core.errors.Unavailable`` when the store cannot answer now; then nothing of the call was
+    stored, unless its idempotency key says otherwise on a repeat.
+    """
+
+    async def open(self) -> Info:
+        """Open the store, bringing its schema up to date.
+
+        Raises:
+            EngineRefused: the store is held by another process, damaged, or newer than this program.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, then release the store. Idempotent."""
+        ...
+
+    async def probe(self) -> Info:
+        """Return what the store promises, after showing that it can write."""
+        ...
+
+    # -- write ------------------------------------------------------------------------------------------
+
+    async def accept(self, events: Sequence[NewEvent], *, lease_until_ms: int) -> list[Acceptance]:
+        """Store each event with its idempotency keys, quota, incident, deliveries and mailbox items, or none of it.
+
+        Judged in order, as if one after another: a known key (``Repeated`` or ``KeyConflict``), the incident's rule
+        (``IncidentRefused``), the quota (``QuotaExceeded``). What is refused leaves nothing behind, its keys
+        neither. One event that cannot be stored fails alone.
+
+        Args:
+            lease_until_ms: until when the deliveries marked ``leased`` belong to this process.
+        """
+        ...
+
+    async def claim(
+        self,
+        *,
+        limit: int,
+        per_destination: int,
+        lease_until_ms: int,
+        skip: frozenset[DestinationId] = frozenset(),
+    ) -> list[Lease]:
+        """Lease due deliveries, those whose lease ran out included.
+
+        Fair: every destination with due work gets its turn, the longest due first, before any gets more than
+        ``per_destination``.
+
+        Args:
+            limit: how many in all.
+            skip: destinations that cannot take any now.
+        """
+        ...
+
+    async def extend(self, leases: Sequence[Lease], *, lease_until_ms: int) -> list[bool]:
+        """Prolong leases; False where the lease is lost."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Record attempts and what becomes of their deliveries.
+
+        False where the lease was lost: the delivery is left alone, and the attempt is kept with number 0. A settled
+        delivery of a lane lets the next one go. May wait a moment for company.
+        """
+        ...
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there may be something new to claim, or after ``timeout_s``. A hint; claiming is the truth."""
+        ...
+
+    async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
+        """Cancel, retry or add deliveries by hand, each within its organisation."""
+        ...
+
+    # -- consume ----------------------------------------------------------------------------------------
+
+    async def transact(self, steps: Sequence[TransactionStep]) -> list[Transaction | TransactionRefusal]:
+        """Move consumer transactions by the core's rules; of racing steps on one transaction one comes first.
+
+        ``NOT_FOUND`` also where the organisation has no such event.
+        """
+        ...
+
+    # -- read -------------------------------------------------------------------------------------------
+
+    async def find(self, kind: type[T], organisation_id: OrganisationId, ids: Sequence[bytes]) -> list[T | None]:
+        """Return the records of these ids, in their order; None for each that this organisation lacks.
+
+        Args:
+            kind: ``Event``, ``Delivery``, ``Incident`` or ``Device`` (whose id is its key in UTF-8).
+        """
+        ...
+
+    async def search(self, query: Query[T], *, limit: int, cursor: bytes | None = None, offset: int = 0) -> Page[T]:
+        """Return one page of what the query matches, in the order the query names.
+
+        Args:
+            cursor: a previous page's ``next_cursor``.
+            offset: rows to skip instead; its cost grows with it.
+
+        Raises:
+            Unavailable: the search took longer than the engine's bound.
+        """
+        ...
+
+    async def tail(self, cursor: int | None, limit: int) -> TailPage:
+        """Return events in the order in which they became visible, none left out, oldest first.
+
+        Args:
+            cursor: a previous page's; None starts behind the newest.
+        """
+        ...
+
+    async def usage(self, organisation_id: OrganisationId, counter: str) -> int:
+        """Return how much of a quota's counter is used; 0 where it never was."""
+        ...
+
+    # -- catalog ----------------------------------------------------------------------------------------
+
+    async def catalog_write(self, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
+        """Save and remove organisations, keys, channels, categories, destinations and service keys.
+
+        All of the ops or none: any conflict refuses the whole list.
+        """
+        ...
+
+    async def catalog_since(self, revision: int) -> CatalogDelta:
+        """Return what changed after ``revision``; 0 returns everything."""
+        ...
+
+    # -- mailboxes --------------------------------------------------------------------------------------
+
+    async def mailbox_write(self, ops: Sequence[MailboxOp]) -> list[MailboxResult]:
+        """Save devices, change their subscriptions, put items into mailboxes and take acknowledged ones out."""
+        ...
+
+    # -- tend -------------------------------------------------------------------------------------------
+
+    async def tend(self, budget_ms: int) -> bool:
+        """Drop what is past its time: idempotency keys, mailbox items, history. True when there is more to do."""
+        ...

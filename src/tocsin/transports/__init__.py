@@ -1,0 +1,1 @@
+"""Ways out: each makes exactly one attempt, never a retry."""
