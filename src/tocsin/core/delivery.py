@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -26,6 +27,67 @@ class DeliveryState(StrEnum):
 
 
 LIVE = frozenset({DeliveryState.READY, DeliveryState.LEASED, DeliveryState.BLOCKED})
+
+
+class DeliveryPhase(StrEnum):
+    """What a person wants to know of a delivery: its state, and whether it was tried."""
+
+    NEW = "new"
+    """Waits, and was never tried."""
+    RETRYING = "retrying"
+    """Waits, after at least one attempt."""
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+def phase_of(state: DeliveryState, attempts_made: int) -> DeliveryPhase:
+    """Return the phase of a delivery in this state after that many attempts."""
+    if state in (DeliveryState.READY, DeliveryState.BLOCKED):
+        return DeliveryPhase.RETRYING if attempts_made else DeliveryPhase.NEW
+    return _PHASES[state]
+
+
+_PHASES = {
+    DeliveryState.LEASED: DeliveryPhase.SENDING,
+    DeliveryState.DELIVERED: DeliveryPhase.DELIVERED,
+    DeliveryState.EXPIRED: DeliveryPhase.EXPIRED,
+    DeliveryState.CANCELLED: DeliveryPhase.CANCELLED,
+}
+
+
+class EventStatus(StrEnum):
+    """An event's status, in PromptJang's words: the first of these that one of its deliveries is in."""
+
+    PROCESSING = "PROCESSING"
+    RETRYING = "RETRYING"
+    QUEUED = "QUEUED"
+    EXPIRED = "EXPIRED"
+    DELIVERED = "DELIVERED"
+    RECEIVED = "RECEIVED"
+    """It has no deliveries."""
+    REPLAYED = "REPLAYED"
+    """Another event took its place, whatever its deliveries came to."""
+
+
+STATUS_OF_PHASE: dict[DeliveryPhase, EventStatus] = {
+    DeliveryPhase.SENDING: EventStatus.PROCESSING,
+    DeliveryPhase.RETRYING: EventStatus.RETRYING,
+    DeliveryPhase.NEW: EventStatus.QUEUED,
+    DeliveryPhase.EXPIRED: EventStatus.EXPIRED,
+    DeliveryPhase.CANCELLED: EventStatus.EXPIRED,
+    DeliveryPhase.DELIVERED: EventStatus.DELIVERED,
+}
+"""From the worst to the best; a cancelled delivery was given up, like an expired one."""
+
+
+def event_status(phases: Iterable[DeliveryPhase], *, replayed: bool) -> EventStatus:
+    """Return the status of an event whose deliveries are in these phases."""
+    if replayed:
+        return EventStatus.REPLAYED
+    present = {STATUS_OF_PHASE[phase] for phase in phases}
+    return next((status for status in EventStatus if status in present), EventStatus.RECEIVED)
 
 
 class ErrorClass(StrEnum):
@@ -142,6 +204,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         number: the fencing number; a settle with another is refused.
         attempts_made: attempts finished before this one.
         until_ms: when another may claim it.
+        lane: the ordering key at an ordered destination; None where order does not count.
     """
 
     delivery_id: DeliveryId
@@ -150,6 +213,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     attempts_made: int
     until_ms: int
+    lane: bytes | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,8 +240,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored attempt: which delivery's, and its number from 1; a late one, of a lost lease, has number 0."""
+    """A stored attempt.
+
+    Attributes:
+        sequence: rises from attempt to attempt; with the delivery's id it names the attempt.
+        number: from 1; 0 for a late one, whose lease was lost.
+    """
 
     delivery_id: DeliveryId
+    sequence: int
     number: int
     attempt: Attempt

@@ -144,3 +144,16 @@ def matches(
         and _any(wanted.types, type)
         and _any(wanted.subjects, subject)
     )
+
+
+SECRET_ADDRESS_FIELDS: dict[Transport, frozenset[str]] = {
+    Transport.WEBHOOK: frozenset({"headers"}),
+    Transport.DISCORD: frozenset({"webhook_url", "bot_token"}),
+    Transport.TELEGRAM: frozenset({"bot_token"}),
+    Transport.EMAIL: frozenset(),
+    Transport.MAILBOX: frozenset({"device_key"}),
+}
+"""Which parts of an address are sealed at rest and shown masked."""
+
+MASK = "***"
+"""What stands in the place of a secret."""

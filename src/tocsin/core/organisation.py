@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +27,11 @@ class Scope(StrEnum):
 
 
 GRANTABLE_SCOPES = frozenset({Scope.INGEST, Scope.READ, Scope.MANAGE})
+
+
+def key_digest(key: str) -> bytes:
+    """Return what is stored of a key: SHA-256, which is enough for 256 random bits."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 class Organisation(msgspec.Struct, frozen=True, kw_only=True):

@@ -125,7 +125,7 @@ class Engine(Protocol):
         """Return the records of these ids, in their order; None for each that this organisation lacks.
 
         Args:
-            kind: ``Event``, ``Delivery``, ``Incident`` or ``Device`` (whose id is its key in UTF-8).
+            kind: ``Event``, ``EventRow``, ``Delivery``, ``Incident`` or ``Device`` (whose id is its key in UTF-8).
         """
         ...
 

@@ -7,7 +7,16 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from tocsin.core.delivery import Attempt, Delivery, DeliveryState, Lease, NewDelivery, RecordedAttempt
+from tocsin.core.delivery import (
+    Attempt,
+    Delivery,
+    DeliveryPhase,
+    DeliveryState,
+    EventStatus,
+    Lease,
+    NewDelivery,
+    RecordedAttempt,
+)
 from tocsin.core.destination import Destination
 from tocsin.core.device import Device, MailboxItem
 from tocsin.core.event import Dialect, Environment, Event, IdempotencyKey, Severity
@@ -223,20 +232,6 @@ class Query(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     until_ms: int | None = None
 
 
-class EventStatus(StrEnum):
-    """An event's status: the worst of its deliveries, in this order; PromptJang's words."""
-
-    PROCESSING = "PROCESSING"
-    RETRYING = "RETRYING"
-    QUEUED = "QUEUED"
-    EXPIRED = "EXPIRED"
-    DELIVERED = "DELIVERED"
-    RECEIVED = "RECEIVED"
-    """It has no deliveries."""
-    REPLAYED = "REPLAYED"
-    """Another event took its place."""
-
-
 class EventRow(msgspec.Struct, frozen=True):
     """An event and its status."""
 
@@ -274,15 +269,14 @@ class DeliveryQuery(Query[DeliveryRow], frozen=True, kw_only=True):
     """Deliveries, newest first.
 
     Attributes:
-        states: any of these; empty is all.
-        attempted: True only those tried already, False only those never tried, None both.
+        phases: any of these; empty is all.
+        status_code: of the last attempt.
     """
 
     destination_id: DestinationId | None = None
     event_id: EventId | None = None
     event_type: str | None = None
-    states: frozenset[DeliveryState] = frozenset()
-    attempted: bool | None = None
+    phases: frozenset[DeliveryPhase] = frozenset()
     status_code: int | None = None
     attempts_min: int | None = None
 

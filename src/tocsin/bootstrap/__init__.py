@@ -1,0 +1,75 @@
+"""The composition root: the only place that names a concrete engine or transport."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from tocsin.bootstrap.adapters import SystemClock
+from tocsin.bootstrap.configuration import LIMITS, load_settings, secret_key
+from tocsin.bootstrap.parts import Parts, build_parts, open_catalog, start
+from tocsin.bootstrap.surface import build_app
+from tocsin.core.clock import Clock
+from tocsin.core.identifiers import IdSequence
+from tocsin.pipeline.keys import Keys
+from tocsin.pipeline.provisioning import FirstKeys, make_keys, provision
+from tocsin.settings import Settings
+from tocsin.web.app import App
+
+__all__ = ["LIMITS", "Gateway", "SystemClock", "gateway", "initialise", "load_settings"]
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    """A running gateway, without its HTTP server.
+
+    Attributes:
+        first_keys: what a fresh installation shows once; None later.
+    """
+
+    app: App
+    parts: Parts
+    first_keys: FirstKeys | None
+
+
+@asynccontextmanager
+async def gateway(settings: Settings, *, clock: Clock, on_fatal: Callable[[str], None]) -> AsyncIterator[Gateway]:
+    """Build a gateway and start it; at the end drain it.
+
+    Args:
+        on_fatal: called from another thread when the process must end at once, since the disk cannot be trusted.
+
+    Raises:
+        EngineRefused: the store cannot be opened.
+        SettingsFault: a setting is refused.
+    """
+    async with AsyncExitStack() as stack:
+        engine, catalog = await open_catalog(settings, clock, on_fatal, stack)
+        parts = await build_parts(settings, clock, engine, catalog, stack)
+        first_keys = await provision(catalog, parts.keys, clock)
+        app = build_app(parts)
+        await start(parts, stack)
+        yield Gateway(app, parts, first_keys)
+
+
+async def initialise(settings: Settings, *, new_keys: bool) -> FirstKeys | None:
+    """Create the data; return the first keys, or None where they were made before.
+
+    Args:
+        new_keys: on existing data, make and return further keys.
+
+    Raises:
+        EngineRefused: the store cannot be opened, or a running gateway has it.
+        SettingsFault: a setting is refused.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack)
+        secret_key(settings)
+        keys = Keys(catalog=catalog, clock=clock, ids=IdSequence(os.urandom), entropy=os.urandom)
+        first_keys = await provision(catalog, keys, clock)
+        if first_keys is None and new_keys:
+            return await make_keys(catalog, keys)
+        return first_keys

@@ -1,0 +1,195 @@
+"""Building the engine and the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+import structlog
+
+from tocsin.bootstrap.adapters import EngineMailboxes
+from tocsin.bootstrap.configuration import retention_ms, secret_key
+from tocsin.core.clock import Clock
+from tocsin.core.destination import Transport
+from tocsin.core.identifiers import IdSequence
+from tocsin.core.quota import PLAN_LIMITS
+from tocsin.dialects.pushgo import PushGoLimits
+from tocsin.engine.protocol import Engine
+from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
+from tocsin.pipeline.account import Accounts, Categories
+from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.consumption import Consumption
+from tocsin.pipeline.destinations import DestinationBounds, Destinations
+from tocsin.pipeline.dispatcher import Dispatcher, DispatchLimits
+from tocsin.pipeline.health import DestinationHealth, HealthLimits
+from tocsin.pipeline.ingest import Ingest, IngestLimits
+from tocsin.pipeline.keys import Keys
+from tocsin.pipeline.lane import LaneLimits
+from tocsin.pipeline.maintenance import MaintenanceLimits, tend_for_ever
+from tocsin.pipeline.recovery import Recovery, RecoveryLimits
+from tocsin.pipeline.replay import Replay
+from tocsin.pipeline.vault import Vault
+from tocsin.settings import Settings, SettingsFault, parse_networks
+from tocsin.telemetry import Metrics
+from tocsin.transports import outbound, protocol
+from tocsin.transports.addresses import AddressPolicy, UrlChecks
+from tocsin.transports.mailbox import MailboxTransport
+from tocsin.transports.webhook import WebhookTransport
+from tocsin.web.passwords import ChannelPasswords, PasswordLimits
+from tocsin.web.server import ServerLimits
+
+_log = structlog.get_logger("tocsin")
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What dialects are built from."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdSequence
+    metrics: Metrics
+    vault: Vault
+    engine: Engine
+    catalog: Catalog
+    keys: Keys
+    client: outbound.Client
+    passwords: ChannelPasswords
+    dispatcher: Dispatcher
+    health: DestinationHealth
+    ingest: Ingest
+    destinations: Destinations
+    replay: Replay
+    recovery: Recovery
+    consumption: Consumption
+    accounts: Accounts
+    categories: Categories
+    transports: frozenset[Transport]
+
+
+async def open_catalog(
+    settings: Settings, clock: Clock, on_fatal: Callable[[str], None], stack: AsyncExitStack
+) -> tuple[Engine, Catalog]:
+    """Open the store and read the catalog; the stack closes the store."""
+    engine = _engine(settings, clock, on_fatal)
+    stack.push_async_callback(engine.close)
+    info = await engine.open()
+    _log.info("store_opened", engine=info.engine, version=info.version, durability=info.durability.value)
+    catalog = Catalog(engine)
+    await catalog.refresh()
+    return engine, catalog
+
+
+async def build_parts(
+    settings: Settings, clock: Clock, engine: Engine, catalog: Catalog, stack: AsyncExitStack
+) -> Parts:
+    """Build the pipeline; nothing of it runs yet."""
+    ids = IdSequence(os.urandom)
+    metrics = Metrics()
+    vault = Vault(secret_key(settings), os.urandom)
+    policy = AddressPolicy(parse_networks(settings.values.outbound_allow))
+    client = outbound.Client(policy, limits=settings.limits("outbound", outbound.Limits))
+    await client.open()
+    stack.push_async_callback(client.close)
+    transports = _transports(settings, clock, engine, client)
+    health = DestinationHealth(catalog=catalog, clock=clock, limits=settings.limits("health", HealthLimits))
+    dispatcher = Dispatcher(
+        engine=engine,
+        catalog=catalog,
+        vault=vault,
+        transports=transports,
+        health=health,
+        clock=clock,
+        random=random.random,
+        metrics=metrics,
+        limits=settings.limits("dispatch", DispatchLimits, lane=settings.limits("lane", LaneLimits)),
+    )
+    ingest = Ingest(
+        engine=engine,
+        catalog=catalog,
+        sender=dispatcher,
+        clock=clock,
+        ids=ids,
+        transports=frozenset(transports),
+        limits=settings.limits("ingest", IngestLimits),
+    )
+    destinations = Destinations(
+        catalog=catalog,
+        ingest=ingest,
+        vault=vault,
+        urls=UrlChecks(policy),
+        clock=clock,
+        ids=ids,
+        entropy=os.urandom,
+        bounds=settings.limits("destination", DestinationBounds),
+    )
+    return Parts(
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        metrics=metrics,
+        vault=vault,
+        engine=engine,
+        catalog=catalog,
+        keys=Keys(catalog=catalog, clock=clock, ids=ids, entropy=os.urandom),
+        client=client,
+        passwords=ChannelPasswords(
+            clock=clock, entropy=os.urandom, limits=settings.limits("password", PasswordLimits)
+        ),
+        dispatcher=dispatcher,
+        health=health,
+        ingest=ingest,
+        destinations=destinations,
+        replay=Replay(engine=engine, ingest=ingest, clock=clock),
+        recovery=Recovery(engine=engine, clock=clock, limits=settings.limits("recovery", RecoveryLimits)),
+        consumption=Consumption(engine=engine, clock=clock),
+        accounts=Accounts(catalog=catalog, engine=engine, vault=vault, clock=clock, ids=ids, plan_limits=PLAN_LIMITS),
+        categories=Categories(catalog=catalog, clock=clock, ids=ids, plan_limits=PLAN_LIMITS),
+        transports=frozenset(transports),
+    )
+
+
+async def start(parts: Parts, stack: AsyncExitStack) -> None:
+    """Start what runs beside the requests; the stack drains it."""
+    await parts.dispatcher.start()
+    stack.push_async_callback(parts.dispatcher.stop, parts.settings.limits("server", ServerLimits).shutdown_s)
+    jobs: tuple[Coroutine[Any, Any, None], ...] = (
+        parts.catalog.keep_fresh(),
+        parts.health.keep(parts.ingest),
+        tend_for_ever(parts.engine, parts.settings.limits("maintenance", MaintenanceLimits)),
+    )
+    for job in jobs:
+        _run_beside(job, stack)
+
+
+def _transports(
+    settings: Settings, clock: Clock, engine: Engine, client: outbound.Client
+) -> dict[Transport, protocol.Transport]:
+    kept_ms = settings.limits("pushgo", PushGoLimits).mailbox_kept_ms
+    return {
+        Transport.WEBHOOK: WebhookTransport(client, clock=clock),
+        Transport.MAILBOX: MailboxTransport(EngineMailboxes(engine), clock=clock, kept_ms=kept_ms),
+    }
+
+
+def _engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None]) -> Engine:
+    values = settings.values
+    if values.database is not None:
+        raise SettingsFault("setting database: this version keeps its data in --data only; leave --database out")
+    store = settings.limits("store", SqliteSettings, directory=values.data, retention_ms=retention_ms(settings))
+    return SqliteEngine(store, clock=clock, on_fatal=on_fatal)
+
+
+def _run_beside(job: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
+    """Run a job until the stack unwinds."""
+    task = asyncio.get_running_loop().create_task(job)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)

@@ -1,0 +1,169 @@
+"""Building the dialects and the application that serves them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import structlog
+
+from tocsin.bootstrap.adapters import OutboundJwks
+from tocsin.bootstrap.configuration import retention_ms
+from tocsin.bootstrap.parts import Parts
+from tocsin.dialects.buildable import Buildable, BuildableLimits
+from tocsin.dialects.native import Native, NativeLimits
+from tocsin.dialects.nativeframe import NativeFrame, NativeFrameLimits
+from tocsin.dialects.pingpilot import PingPilot, PingPilotLimits
+from tocsin.dialects.promptjang import PromptJang, PromptJangLimits
+from tocsin.dialects.pushgo import PushGo, PushGoLimits
+from tocsin.pipeline.destinations import DestinationBounds
+from tocsin.telemetry import Metrics
+from tocsin.web.app import App, Area
+from tocsin.web.auth import KeyRing
+from tocsin.web.guard import Guard
+from tocsin.web.http import Request, Route
+from tocsin.web.limits import RateLimits, RateSettings
+from tocsin.web.operations import Operations
+from tocsin.web.server import ServerLimits
+from tocsin.web.tokens import TokenLimits, Tokens
+
+_log = structlog.get_logger("tocsin")
+
+
+def build_app(parts: Parts) -> App:
+    """Return the application: every dialect's routes on one port."""
+    settings = parts.settings
+    ring = KeyRing(parts.catalog)
+    limits = RateLimits(clock=parts.clock, settings=settings.limits("rate", RateSettings))
+    guard = Guard(keys=ring, catalog=parts.catalog, limits=limits)
+    pushgo = _pushgo(parts, ring)
+    nativeframe = _nativeframe(parts, ring)
+    native = _native(parts, guard)
+    dialects = (
+        pushgo,
+        _pingpilot(parts, ring),
+        _buildable(parts, ring),
+        nativeframe,
+        _promptjang(parts, guard),
+        native,
+        Operations(engine=parts.engine, metrics=parts.metrics),
+    )
+    return App(
+        [route for dialect in dialects for route in dialect.routes()],
+        [
+            Area("", pushgo.not_found),
+            Area("/api/v1", native.not_found, guard.finish),
+            Area("/events/v2", nativeframe.not_found),
+            Area("/auth/v1", nativeframe.not_found),
+        ],
+        report=_reporter(parts.metrics),
+        body_deadline_s=settings.limits("server", ServerLimits).body_deadline_s,
+    )
+
+
+def _pushgo(parts: Parts, ring: KeyRing) -> PushGo:
+    token = parts.settings.values.pushgo_token
+    return PushGo(
+        ingest=parts.ingest,
+        catalog=parts.catalog,
+        engine=parts.engine,
+        keys=ring,
+        passwords=parts.passwords,
+        clock=parts.clock,
+        entropy=os.urandom,
+        gateway_token=None if token is None else token.get_secret_value(),
+        limits=parts.settings.limits("pushgo", PushGoLimits),
+    )
+
+
+def _pingpilot(parts: Parts, ring: KeyRing) -> PingPilot:
+    return PingPilot(
+        ingest=parts.ingest,
+        catalog=parts.catalog,
+        keys=ring,
+        accounts=parts.accounts,
+        first_attempts=parts.dispatcher,
+        clock=parts.clock,
+        limits=parts.settings.limits("pingpilot", PingPilotLimits),
+    )
+
+
+def _buildable(parts: Parts, ring: KeyRing) -> Buildable:
+    return Buildable(
+        ingest=parts.ingest,
+        consumption=parts.consumption,
+        keys=ring,
+        clock=parts.clock,
+        event_retention_ms=retention_ms(parts.settings),
+        limits=parts.settings.limits("buildable", BuildableLimits),
+    )
+
+
+def _nativeframe(parts: Parts, ring: KeyRing) -> NativeFrame:
+    values = parts.settings.values
+    token_limits = parts.settings.limits("jwt", TokenLimits, issuer=values.jwt_issuer, audience=values.jwt_audience)
+    tokens = Tokens(
+        catalog=parts.catalog,
+        vault=parts.vault,
+        clock=parts.clock,
+        ids=parts.ids,
+        jwks=OutboundJwks(parts.client),
+        limits=token_limits,
+    )
+    return NativeFrame(
+        keys=ring,
+        tokens=tokens,
+        catalog=parts.catalog,
+        engine=parts.engine,
+        ingest=parts.ingest,
+        destinations=parts.destinations,
+        clock=parts.clock,
+        limits=parts.settings.limits("nativeframe", NativeFrameLimits),
+    )
+
+
+def _promptjang(parts: Parts, guard: Guard) -> PromptJang:
+    return PromptJang(
+        guard=guard,
+        catalog=parts.catalog,
+        engine=parts.engine,
+        ingest=parts.ingest,
+        destinations=parts.destinations,
+        replay=parts.replay,
+        recovery=parts.recovery,
+        keys=parts.keys,
+        clock=parts.clock,
+        limits=parts.settings.limits("promptjang", PromptJangLimits),
+    )
+
+
+def _native(parts: Parts, guard: Guard) -> Native:
+    return Native(
+        guard=guard,
+        catalog=parts.catalog,
+        engine=parts.engine,
+        destinations=parts.destinations,
+        recovery=parts.recovery,
+        accounts=parts.accounts,
+        categories=parts.categories,
+        passwords=parts.passwords,
+        keys=parts.keys,
+        clock=parts.clock,
+        ids=parts.ids,
+        transports=parts.transports,
+        bounds=parts.settings.limits("destination", DestinationBounds),
+        limits=parts.settings.limits("native", NativeLimits),
+        plan_changes=parts.settings.values.plan_changes,
+    )
+
+
+def _reporter(metrics: Metrics) -> Callable[[Route, Request, int, Exception | None], None]:
+    """Return what counts answers and logs faults of ours."""
+
+    def report(route: Route, request: Request, status: int, fault: Exception | None) -> None:
+        metrics.answered(route.name, status)
+        if fault is not None and status == 500:
+            metrics.fault()
+            _log.error("request_failed", route=route.name, path=request.url_path, exc_info=fault)
+
+    return report

@@ -1,0 +1,6 @@
+"""The native API: what an operator does, and what the five dialects leave out."""
+
+from tocsin.dialects.native.dialect import Native
+from tocsin.dialects.native.limits import NativeLimits
+
+__all__ = ["Native", "NativeLimits"]

@@ -1,0 +1,105 @@
+"""All native routes together."""
+
+from __future__ import annotations
+
+from tocsin.core.clock import Clock
+from tocsin.core.destination import Transport
+from tocsin.core.identifiers import IdSequence
+from tocsin.dialects.native.account import AccountRoutes
+from tocsin.dialects.native.channels import ChannelRoutes
+from tocsin.dialects.native.deliveries import DeliveryRoutes
+from tocsin.dialects.native.destinations import DestinationRoutes
+from tocsin.dialects.native.errors import error_response, not_found
+from tocsin.dialects.native.incidents import IncidentRoutes
+from tocsin.dialects.native.limits import NativeLimits
+from tocsin.dialects.native.organisations import OrganisationRoutes
+from tocsin.dialects.native.transactions import TransactionRoutes
+from tocsin.engine.protocol import Engine
+from tocsin.pipeline.account import Accounts, Categories
+from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.destinations import DestinationBounds, Destinations
+from tocsin.pipeline.keys import Keys
+from tocsin.pipeline.recovery import Recovery
+from tocsin.web.guard import Guard
+from tocsin.web.http import Request, Response, Route
+from tocsin.web.passwords import ChannelPasswords
+
+PREFIX = "/api/v1"
+NAME = "native"
+
+
+class Native:
+    """The native API.
+
+    Args:
+        transports: those that are there.
+        bounds: the same that ``destinations`` has.
+        plan_changes: whether a key that may manage an organisation may also change its plan.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        catalog: Catalog,
+        engine: Engine,
+        destinations: Destinations,
+        recovery: Recovery,
+        keys: Keys,
+        accounts: Accounts,
+        categories: Categories,
+        passwords: ChannelPasswords,
+        clock: Clock,
+        ids: IdSequence,
+        transports: frozenset[Transport],
+        bounds: DestinationBounds,
+        limits: NativeLimits,
+        plan_changes: bool = True,
+    ) -> None:
+        self._guard = guard
+        self._limits = limits
+        self._account = AccountRoutes(
+            accounts=accounts,
+            categories=categories,
+            guard=guard.guard,
+            errors=error_response,
+            finish=guard.finish,
+            plan_changes=plan_changes,
+        )
+        self._groups = (
+            DestinationRoutes(
+                guard=guard,
+                catalog=catalog,
+                destinations=destinations,
+                recovery=recovery,
+                transports=transports,
+                bounds=bounds,
+                limits=limits,
+            ),
+            ChannelRoutes(guard=guard, catalog=catalog, passwords=passwords, clock=clock, ids=ids, limits=limits),
+            DeliveryRoutes(guard=guard, catalog=catalog, engine=engine, clock=clock, limits=limits),
+            IncidentRoutes(guard=guard, catalog=catalog, engine=engine, limits=limits),
+            TransactionRoutes(guard=guard, engine=engine, limits=limits),
+            OrganisationRoutes(guard=guard, catalog=catalog, keys=keys, clock=clock, ids=ids, limits=limits),
+        )
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return every native route."""
+        ours = tuple(
+            Route(
+                method=method,
+                path=PREFIX + path,
+                handler=handler,
+                errors=error_response,
+                name=NAME,
+                body_limit_bytes=self._limits.body_bytes_max,
+                finish=self._guard.finish,
+            )
+            for group in self._groups
+            for method, path, handler in group.handlers()
+        )
+        return ours + self._account.routes()
+
+    def not_found(self, request: Request) -> Response:
+        """Return the answer to a path below ``/api/v1`` that is nobody's."""
+        return not_found(request)

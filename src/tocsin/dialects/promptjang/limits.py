@@ -1,0 +1,39 @@
+"""The bounds of PromptJang's contract, and those that are ours."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PromptJangLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Every limit of the dialect.
+
+    Attributes:
+        payload_max_bytes: an event's body.
+        control_body_max_bytes: the body of any other route.
+        tolerance_s: how far a signature's timestamp may lie from now, either way.
+        idempotency_ms: how long an ``Idempotency-Key`` is remembered.
+        page_default, page_max: rows in a list of events.
+        deliveries_max, attempts_max: rows in one event's detail.
+        url_max_characters, description_max_characters, name_max_characters: of what is stored.
+        event_types_max: types that one endpoint may list.
+        open_secrets_max: endpoints whose secrets are kept open in memory.
+        stats_window_ms: how far back the statistics look.
+        stats_budget_s: how long they are counted for; what is left then is not told.
+    """
+
+    payload_max_bytes: int = 1_048_576
+    control_body_max_bytes: int = 65_536
+    tolerance_s: int = 300
+    idempotency_ms: int = 7 * 86_400_000
+    page_default: int = 50
+    page_max: int = 100
+    deliveries_max: int = 500
+    attempts_max: int = 500
+    url_max_characters: int = 2048
+    description_max_characters: int = 1000
+    name_max_characters: int = 100
+    event_types_max: int = 100
+    open_secrets_max: int = 10_000
+    stats_window_ms: int = 86_400_000
+    stats_budget_s: float = 5.0

@@ -1,0 +1,52 @@
+"""One verdict on JSON for every dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tocsin.core.errors import MalformedBody
+
+DEPTH_MAX = 64
+"""Levels of nesting; the outermost value is level 1."""
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode(body: bytes) -> Any:
+    """Return the value of one JSON document.
+
+    Of duplicate keys the last wins. Integers of any size are kept.
+
+    Raises:
+        MalformedBody: not one JSON document. NaN, Infinity, numbers beyond a double, invalid UTF-8, lone surrogates,
+            a byte-order mark and nesting deeper than 64 are not JSON here.
+    """
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(str(error) or "nested too deeply") from None
+    if isinstance(value, dict | list) and body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise MalformedBody("nested too deeply")
+
+
+def encode(value: Any) -> bytes:
+    """Return ``value`` as compact JSON."""
+    return _encode(value)

@@ -1,0 +1,176 @@
+"""Between the core's values and the columns of a row, the same for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tocsin.core.delivery import Attempt, Delivery, DeliveryState
+from tocsin.core.destination import Destination
+from tocsin.core.event import Dialect, Environment, Event, Severity
+from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId, bucket_of, created_ms
+from tocsin.core.incident import Incident, IncidentState
+from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+from tocsin.engine.rows import Entity
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
+_unpack_attempt = msgspec.msgpack.Decoder(Attempt).decode
+
+Row = Sequence[Any]
+
+EVENT_COLUMNS = (
+    "id",
+    "organisation_id",
+    "dialect",
+    "source",
+    "type",
+    "subject",
+    "severity",
+    "environment",
+    "time_ms",
+    "data",
+    "extension",
+    "incident_state",
+    "replay_of",
+)
+"""What ``event_of`` reads, in its order."""
+
+_DIALECTS = {each.value: each for each in Dialect}
+_ENVIRONMENTS = {each.value: each for each in Environment}
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """Return the columns of an event: its bucket, then ``EVENT_COLUMNS``."""
+    return (
+        bucket_of(event.id),
+        event.id,
+        event.organisation_id,
+        event.dialect.value,
+        event.source,
+        event.type,
+        event.subject,
+        None if event.severity is None else event.severity.value,
+        event.environment.value,
+        event.time_ms,
+        event.data,
+        _pack(event.extension) if event.extension else None,
+        None if event.incident_state is None else event.incident_state.value,
+        event.replay_of,
+    )
+
+
+def event_of(row: Row) -> Event:
+    """Return the event whose ``EVENT_COLUMNS`` these are."""
+    return Event(
+        id=EventId(row[0]),
+        organisation_id=OrganisationId(row[1]),
+        dialect=_DIALECTS[row[2]],
+        source=row[3],
+        type=row[4],
+        subject=row[5],
+        severity=None if row[6] is None else Severity(row[6]),
+        environment=_ENVIRONMENTS[row[7]],
+        time_ms=row[8],
+        data=row[9],
+        extension={} if row[10] is None else _unpack(row[10]),
+        incident_state=None if row[11] is None else IncidentState(row[11]),
+        replay_of=None if row[12] is None else EventId(row[12]),
+    )
+
+
+STATE_CODES: dict[DeliveryState, int] = {
+    DeliveryState.READY: 0,
+    DeliveryState.LEASED: 1,
+    DeliveryState.BLOCKED: 2,
+    DeliveryState.DELIVERED: 3,
+    DeliveryState.EXPIRED: 4,
+    DeliveryState.CANCELLED: 5,
+}
+"""How a delivery's state is stored."""
+
+_STATES = {code: state for state, code in STATE_CODES.items()}
+
+DELIVERY_COLUMNS = (
+    "id",
+    "organisation_id",
+    "event_id",
+    "destination_id",
+    "state",
+    "attempts",
+    "{moment}",
+    "status_code",
+    "duration_ms",
+    "error",
+)
+"""What ``delivery_of`` reads; ``{moment}`` is due_ms of a live delivery, settled_ms of a final one."""
+
+
+def delivery_of(row: Row) -> Delivery:
+    """Return the delivery whose ``DELIVERY_COLUMNS`` these are."""
+    state = _STATES[row[4]]
+    final = row[4] > STATE_CODES[DeliveryState.BLOCKED]
+    return Delivery(
+        id=DeliveryId(row[0]),
+        organisation_id=OrganisationId(row[1]),
+        event_id=EventId(row[2]),
+        destination_id=DestinationId(row[3]),
+        state=state,
+        attempts_made=row[5],
+        created_ms=created_ms(row[0]),
+        due_ms=None if final else row[6],
+        settled_ms=row[6] if final else None,
+        status_code=row[7],
+        duration_ms=row[8],
+        error=row[9],
+    )
+
+
+def attempt_body(attempt: Attempt) -> bytes:
+    """Return an attempt as it is stored."""
+    return _pack(attempt)
+
+
+def attempt_of(body: bytes) -> Attempt:
+    """Return the attempt that was stored as ``body``."""
+    return _unpack_attempt(body)
+
+
+KINDS: dict[str, type[Entity]] = {
+    "organisation": Organisation,
+    "api_key": ApiKey,
+    "service_key": ServiceKey,
+    "channel": Channel,
+    "category": Category,
+    "destination": Destination,
+}
+"""The name under which each kind of entity is stored."""
+
+KIND_NAMES = {kind: name for name, kind in KINDS.items()}
+_ENTITY_DECODERS = {name: msgspec.msgpack.Decoder(kind) for name, kind in KINDS.items()}
+
+
+def entity_body(entity: Entity) -> bytes:
+    """Return an entity as it is stored."""
+    return _pack(entity)
+
+
+def entity_of(kind_name: str, body: bytes, revision: int) -> Entity:
+    """Return the entity that was stored as ``body``, with the revision it has now."""
+    entity: Entity = _ENTITY_DECODERS[kind_name].decode(body)
+    return msgspec.structs.replace(entity, revision=revision)
+
+
+_unpack_incident = msgspec.msgpack.Decoder(Incident).decode
+
+
+def incident_body(incident: Incident) -> bytes:
+    """Return an incident as it is stored."""
+    return _pack(incident)
+
+
+def incident_of(body: bytes) -> Incident:
+    """Return the incident that was stored as ``body``."""
+    return _unpack_incident(body)

@@ -1,0 +1,330 @@
+-- Statements of the SQLite engine. {rows:N} is as many groups of N placeholders as there are rows, {marks} as many
+-- placeholders as there are values.
+
+-- ===== accept =====
+
+-- name: known_keys
+select digest, event_id, fingerprint from idempotency
+where (bucket, digest) in (values {rows:2}) and expires_ms > ?
+
+-- name: insert_keys
+insert or replace into idempotency (bucket, digest, event_id, fingerprint, expires_ms) values {rows:5}
+
+-- name: newest_event
+select coalesce(max(seq), 0), max(id) from event
+
+-- name: cut_runs
+-- An event whose id lies before others ends the runs that would step over it.
+update consumer_run set end_id = ?1
+where organisation_id = ?2 and event_type = ?3 and first_id < ?1 and end_id > ?1
+
+-- name: insert_events
+insert into event (seq, bucket, id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data,
+  extension, incident_state, replay_of)
+values {rows:15}
+
+-- name: insert_deliveries
+insert into delivery
+  (id, bucket, organisation_id, event_id, destination_id, state, due_ms, lease, attempts, lane, place)
+values {rows:11}
+
+-- name: lane_is_busy
+select 1 from delivery where destination_id = ? and lane = ? limit 1
+
+-- name: incident_by_id
+select body from incident where id = ?
+
+-- name: save_incident
+insert or replace into incident
+  (id, bucket, organisation_id, channel, state, opened_ms, updated_ms, closed_ms, body)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: quota_used
+select used from quota where organisation_id = ? and counter = ?
+
+-- name: save_quota
+insert or replace into quota (organisation_id, counter, used) values (?, ?, ?)
+
+-- name: mark_replayed
+insert or replace into replayed (event_id, by_event_id)
+select id, ?1 from event where id = ?2 and organisation_id = ?3
+
+-- name: fill_mailboxes
+-- One item for each device that subscribes to the channel; the event's id serves as the item's.
+insert into mailbox (device_key, delivery_id, event_id, expires_ms)
+select device_key, ?1, ?1, ?2 from subscription where channel_id = ?3 and organisation_id = ?4
+on conflict do nothing
+
+-- ===== deliveries =====
+
+-- name: longest_due
+-- A loose index scan: two probes for each destination that has live deliveries, however many those are.
+with recursive found (id) as (
+  select min(destination_id) from delivery where state in (0, 1)
+  union all
+  select (select min(destination_id) from delivery where state in (0, 1) and destination_id > found.id)
+  from found where found.id is not null
+)
+select id, due_ms from (
+  select id, (select min(due_ms) from delivery where destination_id = found.id and state in (0, 1)) as due_ms
+  from found where id is not null
+)
+where due_ms <= ?
+
+-- name: due_of_destination
+select id, due_ms from delivery
+where destination_id = ? and state in (0, 1) and due_ms <= ?
+order by due_ms limit ?
+
+-- name: lease_deliveries
+update delivery set state = 1, lease = lease + 1, due_ms = ?
+where id in ({marks})
+returning id, event_id, destination_id, lease, attempts, lane
+
+-- name: extend_lease
+update delivery set due_ms = ? where id = ? and lease = ? and state = 1 returning id
+
+-- name: release_all_leases
+-- At start no other process can hold a lease, since the lock file keeps it out.
+update delivery set state = 0, due_ms = ? where state = 1
+
+-- name: take_finished
+-- What is finished leaves the live table, if its lease still stands.
+delete from delivery
+where state = 1 and (id, lease) in (values {rows:2})
+returning id, bucket, organisation_id, event_id, destination_id, lease, attempts, lane, status_code, duration_ms, error
+
+-- name: insert_history
+insert into delivery_history (id, bucket, organisation_id, event_id, destination_id, state, settled_ms, lease,
+  attempts, lane, status_code, duration_ms, error)
+values {rows:13}
+
+-- name: retry_delivery
+update delivery
+set state = 0, due_ms = ?, attempts = attempts + ?, status_code = ?, duration_ms = ?, error = ?
+where id = ? and lease = ? and state = 1
+returning attempts
+
+-- name: release_delivery
+update delivery set state = 0, due_ms = ? where id = ? and lease = ? and state = 1 returning id
+
+-- name: insert_attempts
+insert into attempt (delivery_id, number, body) values {rows:3}
+
+-- name: promote_lane
+-- Lets the first of a lane's waiting ones go, unless another is on its way.
+update delivery set state = 0, due_ms = ?1
+where id = (
+    select id from delivery where destination_id = ?2 and lane = ?3 and state = 2 order by place, id limit 1
+  )
+  and not exists (select 1 from delivery where destination_id = ?2 and lane = ?3 and state in (0, 1))
+
+-- name: take_live
+delete from delivery where id = ? and organisation_id = ?
+returning id, bucket, organisation_id, event_id, destination_id, lease, attempts, lane, status_code, duration_ms, error
+
+-- name: take_waiting_of_event
+delete from delivery where event_id = ? and organisation_id = ? and state in (0, 2)
+returning id, bucket, organisation_id, event_id, destination_id, lease, attempts, lane, status_code, duration_ms, error
+
+-- name: live_state
+select state from delivery where id = ? and organisation_id = ?
+
+-- name: hurry_delivery
+update delivery set due_ms = min(due_ms, ?) where id = ? and state = 0
+
+-- name: take_final
+delete from delivery_history where id = ? and organisation_id = ?
+returning id, bucket, organisation_id, event_id, destination_id, lease, attempts, lane, status_code, duration_ms, error
+
+-- name: is_final
+select 1 from delivery_history where id = ? and organisation_id = ?
+
+-- name: revive_delivery
+insert into delivery (id, bucket, organisation_id, event_id, destination_id, lease, attempts, lane, status_code,
+  duration_ms, error, state, due_ms, place)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: seq_of_event
+select seq from event where id = ? and organisation_id = ?
+
+-- name: delivery_exists
+select 1 from delivery where id = ?1 union all select 1 from delivery_history where id = ?1
+
+-- ===== transactions =====
+
+-- name: event_for_transaction
+select type from event where id = ? and organisation_id = ? and environment = ?
+
+-- name: transaction_by_key
+select body from consumer_transaction where event_id = ? and tx_key = ?
+
+-- name: save_transaction
+insert or replace into consumer_transaction
+  (event_id, tx_key, organisation_id, event_type, state, lease_until_ms, body)
+values (?, ?, ?, ?, ?, ?, ?)
+
+-- name: runs_of
+-- Stretches of started events, in order: from the one that may hold ?5 on, up to ?6.
+select first_id, end_id from consumer_run
+where organisation_id = ?1 and tx_key = ?2 and event_type = ?3 and environment = ?4 and first_id < ?6
+  and first_id >= coalesce((
+    select max(first_id) from consumer_run
+    where organisation_id = ?1 and tx_key = ?2 and event_type = ?3 and environment = ?4 and first_id <= ?5
+  ), ?5)
+order by first_id
+
+-- name: started_between
+-- Events of one type in order, each with whether the consumer group has started it.
+select e.id, exists (select 1 from consumer_transaction t where t.event_id = e.id and t.tx_key = ?1)
+from event e indexed by event_by_type
+where e.organisation_id = ?2 and e.type = ?3 and e.id >= ?5 and e.id < ?6 and e.environment = ?4
+order by e.id
+
+-- name: lapsed_between
+select t.event_id from consumer_transaction t indexed by consumer_transaction_by_lease
+where t.organisation_id = ?2 and t.tx_key = ?1 and t.event_type = ?3 and t.lease_until_ms <= ?7
+  and t.state = 'processing' and t.event_id >= ?5 and t.event_id < ?6
+  and exists (select 1 from event e where e.id = t.event_id and e.environment = ?4)
+order by t.event_id
+
+-- name: came_since
+-- Whether an event was stored after the one with this seq, whose id lies within a run.
+select 1 from event not indexed
+where seq > ?1 and organisation_id = ?2 and type = ?3 and environment = ?4 and id >= ?5 and id < ?6 limit 1
+
+-- name: take_runs_within
+delete from consumer_run
+where organisation_id = ? and tx_key = ? and event_type = ? and environment = ? and first_id >= ? and first_id < ?
+returning end_id
+
+-- name: save_run
+insert or replace into consumer_run (organisation_id, tx_key, event_type, environment, first_id, end_id)
+values (?, ?, ?, ?, ?, ?)
+
+-- ===== catalog =====
+
+-- name: catalog_revision
+select coalesce(max(revision), 0) from catalog
+
+-- name: catalog_entry
+select revision, body is null, organisation_id from catalog where kind = ? and id = ?
+
+-- name: catalog_name_holder
+select id from catalog where kind = ? and organisation_id = ? and name = ?
+
+-- name: save_catalog_entry
+insert or replace into catalog (kind, id, organisation_id, name, revision, body) values (?, ?, ?, ?, ?, ?)
+
+-- name: catalog_since
+select kind, id, revision, body from catalog where revision > ? order by revision
+
+-- ===== mailboxes =====
+
+-- name: save_device
+insert into device (key, organisation_id, body) values (?, ?, ?)
+on conflict (key) do update set body = excluded.body where organisation_id = excluded.organisation_id
+returning 1
+
+-- name: device_exists
+select 1 from device where key = ? and organisation_id = ?
+
+-- name: subscribers_of
+select count(*) from (select 1 from subscription where channel_id = ? and organisation_id = ? limit ?)
+
+-- name: is_subscribed
+select 1 from subscription where device_key = ? and channel_id = ? and organisation_id = ?
+
+-- name: subscribe
+insert into subscription (device_key, channel_id, organisation_id) values (?, ?, ?)
+
+-- name: unsubscribe
+delete from subscription where device_key = ? and channel_id = ? and organisation_id = ? returning 1
+
+-- name: subscriptions_of
+select channel_id from subscription where device_key = ? and organisation_id = ? order by channel_id
+
+-- name: put_item
+insert into mailbox (device_key, delivery_id, event_id, expires_ms) values (?, ?, ?, ?)
+on conflict do nothing returning 1
+
+-- name: ack_item
+delete from mailbox
+where device_key = ?1 and delivery_id = ?2
+  and exists (select 1 from device where key = ?1 and organisation_id = ?3)
+returning 1
+
+-- ===== tending =====
+
+-- name: expired_keys
+delete from idempotency where (bucket, digest) in
+  (select bucket, digest from idempotency where expires_ms <= ? order by expires_ms limit ?)
+returning 1
+
+-- name: expired_items
+delete from mailbox where (device_key, delivery_id) in
+  (select device_key, delivery_id from mailbox where expires_ms <= ? order by expires_ms limit ?)
+returning 1
+
+-- name: old_events
+-- What is still under way is kept: an event with a live delivery or an item that waits in a mailbox. The newest event of
+-- all is kept too, so that seq never starts again.
+select seq, id from event indexed by event_by_id
+where id < ?1 and seq < (select max(seq) from event)
+  and not exists (select 1 from delivery where event_id = event.id)
+  and not exists (select 1 from mailbox where event_id = event.id)
+order by id limit ?2
+
+-- name: drop_attempts_of_event
+delete from attempt where delivery_id in (select id from delivery_history where event_id = ?)
+
+-- name: drop_history_of_event
+delete from delivery_history where event_id = ?
+
+-- name: drop_transactions_of_event
+delete from consumer_transaction where event_id = ?
+
+-- name: drop_replayed
+delete from replayed where event_id = ?
+
+-- name: old_incidents
+delete from incident where id in
+  (select id from incident where id < ?1 and state = 'closed' and closed_ms < ?2 limit ?3)
+returning 1
+
+-- name: drop_event
+delete from event where seq = ?
+
+-- ===== reading =====
+
+-- name: events_by_id
+select id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data, extension,
+  incident_state, replay_of
+from event where id in ({marks})
+
+-- name: event_of_organisation
+select id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data, extension,
+  incident_state, replay_of
+from event where organisation_id = ? and id = ?
+
+-- name: live_delivery
+select id, organisation_id, event_id, destination_id, state, attempts, due_ms, status_code, duration_ms, error
+from delivery where organisation_id = ? and id = ?
+
+-- name: final_delivery
+select id, organisation_id, event_id, destination_id, state, attempts, settled_ms, status_code, duration_ms, error
+from delivery_history where organisation_id = ? and id = ?
+
+-- name: incident_of_organisation
+select body from incident where organisation_id = ? and id = ?
+
+-- name: device_of_organisation
+select body from device where organisation_id = ? and key = ?
+
+-- name: tail_start
+select coalesce(max(seq), 0) from event
+
+-- name: tail
+select seq, id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data, extension,
+  incident_state, replay_of
+from event where seq > ? order by seq limit ?

@@ -1,0 +1,72 @@
+"""The catalog's entries: versioned, compared and set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from tocsin.engine.codec import KIND_NAMES, KINDS, entity_body, entity_of
+from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Save
+from tocsin.engine.sqlite.sql import SQL, first
+
+
+def write(connection: apsw.Connection, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
+    """Carry out all ops, or none when one is refused."""
+    row = first(connection, "catalog_revision")
+    assert row is not None
+    revision = int(row[0])
+    connection.execute("savepoint catalog")
+    results: list[CatalogResult] = []
+    for op in ops:
+        revision += 1
+        results.append(_save(connection, op, revision) if isinstance(op, Save) else _remove(connection, op, revision))
+        if results[-1] is not CatalogResult.DONE:
+            connection.execute("rollback to catalog")
+            results = [CatalogResult.SKIPPED] * (len(results) - 1) + results[-1:]
+            results += [CatalogResult.SKIPPED] * (len(ops) - len(results))
+            break
+    connection.execute("release catalog")
+    return results
+
+
+def since(connection: apsw.Connection, revision: int) -> CatalogDelta:
+    """Return what changed after ``revision``."""
+    saved: list[Entity] = []
+    removed: list[tuple[type[Entity], bytes]] = []
+    newest = revision
+    for kind_name, identifier, entry_revision, body in connection.execute(SQL["catalog_since"], (revision,)):
+        newest = entry_revision
+        if body is None:
+            removed.append((KINDS[kind_name], identifier))
+        else:
+            saved.append(entity_of(kind_name, body, entry_revision))
+    return CatalogDelta(newest, saved, removed)
+
+
+def _save(connection: apsw.Connection, op: Save, revision: int) -> CatalogResult:
+    entity = op.entity
+    kind = KIND_NAMES[type(entity)]
+    found = first(connection, "catalog_entry", kind, entity.id)
+    stands = 0 if found is None or found[1] else int(found[0])
+    if stands != entity.revision or (stands and found is not None and found[2] != entity.organisation_id):
+        return CatalogResult.CHANGED_MEANWHILE
+    if op.unique_name is not None:
+        holder = first(connection, "catalog_name_holder", kind, entity.organisation_id, op.unique_name)
+        if holder is not None and holder[0] != entity.id:
+            return CatalogResult.NAME_TAKEN
+    connection.execute(
+        SQL["save_catalog_entry"],
+        (kind, entity.id, entity.organisation_id, op.unique_name, revision, entity_body(entity)),
+    )
+    return CatalogResult.DONE
+
+
+def _remove(connection: apsw.Connection, op: CatalogOp, revision: int) -> CatalogResult:
+    assert not isinstance(op, Save)
+    kind = KIND_NAMES[op.kind]
+    found = first(connection, "catalog_entry", kind, op.id)
+    if found is None or found[1] or found[2] != op.organisation_id:
+        return CatalogResult.NOT_FOUND
+    connection.execute(SQL["save_catalog_entry"], (kind, op.id, op.organisation_id, None, revision, None))
+    return CatalogResult.DONE

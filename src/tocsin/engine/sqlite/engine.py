@@ -1,0 +1,232 @@
+"""The engine's methods on one SQLite file: writes go to the writer's thread, reads to the readers'."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+import msgspec
+
+from tocsin.core.clock import Clock
+from tocsin.core.delivery import Lease
+from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.transaction import Transaction, TransactionRefusal
+from tocsin.engine.rows import (
+    Acceptance,
+    Accepted,
+    Amendment,
+    AmendmentResult,
+    CatalogDelta,
+    CatalogOp,
+    CatalogResult,
+    Deliver,
+    Durability,
+    Finished,
+    Info,
+    MailboxOp,
+    MailboxResult,
+    NewEvent,
+    Page,
+    Query,
+    Retry,
+    Settlement,
+    TailPage,
+    TransactionStep,
+)
+from tocsin.engine.sqlite import accept, catalog, find, mailbox, search, settle, tend, transact
+from tocsin.engine.sqlite.connection import DirectoryLock, check_version, open_reader, open_writer
+from tocsin.engine.sqlite.readers import Readers
+from tocsin.engine.sqlite.sql import SQL, first
+from tocsin.engine.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of this engine.
+
+    Attributes:
+        directory: holds the database, its log and the lock file.
+        waiting_max: writes that wait; above it they are refused with ``Unavailable``.
+        patience_s: how long results of attempts wait for an accept to share its commit with.
+        readers: read-only connections.
+        query_max_s: a search that takes longer is stopped.
+        retention_ms: how long events are kept; None is for ever.
+        vfs: another SQLite VFS, for tests.
+        synchronous: ``full``; less only for tests that must fail with it.
+    """
+
+    directory: Path
+    waiting_max: int = 10_000
+    patience_s: float = 0.05
+    readers: int = 3
+    query_max_s: float = 5.0
+    retention_ms: int | None = None
+    vfs: str | None = None
+    synchronous: str = "full"
+
+
+class SqliteEngine:
+    """Implements ``engine.protocol.Engine``.
+
+    Args:
+        on_fatal: called from the writer's thread after a failed fsync; the process must end then, since nobody knows
+            what the disk holds.
+    """
+
+    def __init__(self, settings: SqliteSettings, *, clock: Clock, on_fatal: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._lock = DirectoryLock(settings.directory)
+        self._writer = Writer(
+            partial(open_writer, settings.directory, vfs=settings.vfs, synchronous=settings.synchronous),
+            waiting_max=settings.waiting_max,
+            patience_s=settings.patience_s,
+            on_fatal=on_fatal,
+        )
+        self._readers: Readers | None = None
+        self._work = asyncio.Event()
+        self._version = ""
+
+    async def open(self) -> Info:
+        self._version = check_version()
+        self._settings.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock.take()
+        try:
+            await self._writer.start()
+            now_ms = self._clock.now_ms()
+            await self._writer.submit(lambda c: c.execute(SQL["release_all_leases"], (now_ms,)).fetchall())
+        except BaseException:
+            await self._writer.stop()
+            self._lock.release()
+            raise
+        self._readers = Readers(
+            partial(open_reader, self._settings.directory, vfs=self._settings.vfs),
+            count=self._settings.readers,
+            query_max_s=self._settings.query_max_s,
+        )
+        return self._info()
+
+    async def close(self) -> None:
+        if self._readers is not None:
+            await asyncio.to_thread(self._readers.close)
+            self._readers = None
+        await self._writer.stop()
+        self._lock.release()
+
+    async def probe(self) -> Info:
+        await self._writer.submit(lambda c: c.execute("pragma user_version = 1").fetchall())
+        return self._info()
+
+    def _info(self) -> Info:
+        return Info(engine="sqlite", version=self._version, durability=Durability.FSYNC)
+
+    # -- write ------------------------------------------------------------------------------------------
+
+    async def accept(self, events: Sequence[NewEvent], *, lease_until_ms: int) -> list[Acceptance]:
+        now_ms = self._clock.now_ms()
+        results = await self._writer.submit(
+            lambda c: accept.accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
+        )
+        for new, result in zip(events, results, strict=True):
+            if isinstance(result, Accepted) and len(result.leases) < len(new.deliveries):
+                self._work.set()
+        return results
+
+    async def claim(
+        self,
+        *,
+        limit: int,
+        per_destination: int,
+        lease_until_ms: int,
+        skip: frozenset[DestinationId] = frozenset(),
+    ) -> list[Lease]:
+        now_ms = self._clock.now_ms()
+        return await self._writer.submit(
+            lambda c: settle.claim(
+                c,
+                limit=limit,
+                per_destination=per_destination,
+                lease_until_ms=lease_until_ms,
+                skip=skip,
+                now_ms=now_ms,
+            )
+        )
+
+    async def extend(self, leases: Sequence[Lease], *, lease_until_ms: int) -> list[bool]:
+        return await self._writer.submit(lambda c: settle.extend(c, leases, lease_until_ms=lease_until_ms))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        now_ms = self._clock.now_ms()
+        verdicts = await self._writer.submit(lambda c: settle.settle(c, settlements, now_ms=now_ms), urgent=False)
+        if any(not isinstance(each.then, Finished) or each.lease.lane is not None for each in settlements):
+            self._work.set()
+        return verdicts
+
+    async def wait(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+        self._work.clear()
+
+    async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
+        now_ms = self._clock.now_ms()
+        results = await self._writer.submit(lambda c: settle.amend(c, amendments, now_ms=now_ms))
+        if any(isinstance(each, Retry | Deliver) for each in amendments):
+            self._work.set()
+        return results
+
+    # -- consume ----------------------------------------------------------------------------------------
+
+    async def transact(self, steps: Sequence[TransactionStep]) -> list[Transaction | TransactionRefusal]:
+        return await self._writer.submit(lambda c: transact.transact(c, steps))
+
+    # -- read -------------------------------------------------------------------------------------------
+
+    async def find(self, kind: type[T], organisation_id: OrganisationId, ids: Sequence[bytes]) -> list[T | None]:
+        return await self._read(lambda c: find.find(c, kind, organisation_id, ids))
+
+    async def search(self, query: Query[T], *, limit: int, cursor: bytes | None = None, offset: int = 0) -> Page[T]:
+        now_ms = self._clock.now_ms()
+        found = await self._read(
+            lambda c: search.search(c, query, limit=limit, cursor=cursor, offset=offset, now_ms=now_ms)
+        )
+        if found.low_water is not None:
+            bindings = found.low_water
+            self._writer.submit(lambda c: c.execute(SQL["raise_low_water"], bindings).fetchall(), urgent=False)
+        return found.page
+
+    async def tail(self, cursor: int | None, limit: int) -> TailPage:
+        return await self._read(lambda c: find.tail(c, cursor, limit))
+
+    async def usage(self, organisation_id: OrganisationId, counter: str) -> int:
+        row = await self._read(lambda c: first(c, "quota_used", organisation_id, counter))
+        return 0 if row is None else int(row[0])
+
+    async def _read(self, query: Callable[[apsw.Connection], T]) -> T:
+        assert self._readers is not None, "the engine is not open"
+        return await self._readers.run(query)
+
+    # -- catalog, mailboxes, tending --------------------------------------------------------------------
+
+    async def catalog_write(self, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
+        return await self._writer.submit(lambda c: catalog.write(c, ops))
+
+    async def catalog_since(self, revision: int) -> CatalogDelta:
+        return await self._read(lambda c: catalog.since(c, revision))
+
+    async def mailbox_write(self, ops: Sequence[MailboxOp]) -> list[MailboxResult]:
+        return await self._writer.submit(lambda c: mailbox.write(c, ops))
+
+    async def tend(self, budget_ms: int) -> bool:
+        now_ms = self._clock.now_ms()
+        retention_ms = self._settings.retention_ms
+        return await self._writer.submit(
+            lambda c: tend.tend(c, now_ms=now_ms, retention_ms=retention_ms, budget_ms=budget_ms)
+        )

@@ -1,0 +1,216 @@
+"""The catalog in memory: what every request reads, kept in step with the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tocsin.core.destination import Destination
+from tocsin.core.errors import Conflict, NotFound, Unavailable
+from tocsin.core.event import Dialect
+from tocsin.core.identifiers import ChannelId, DestinationId, KeyId, OrganisationId
+from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+from tocsin.engine.protocol import Engine
+from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Remove, Save
+from tocsin.pipeline.router import RoutingTable
+
+EntityT = TypeVar("EntityT", bound=Entity)
+
+REFRESH_EVERY_S = 0.5
+"""How often changes of other processes are fetched; a revoked key stops working within twice this."""
+
+
+def unique_name(entity: Entity) -> str | None:
+    """Return the name that no other entity of its kind may have in the organisation, or None."""
+    if isinstance(entity, Category):
+        return entity.name
+    if isinstance(entity, Destination) and entity.origin in (Dialect.NATIVEFRAME, Dialect.PINGPILOT):
+        return f"{entity.origin}/{entity.name}"
+    return None
+
+
+class Catalog:
+    """Organisations, keys, channels, categories, destinations and service keys, by every path they are found by.
+
+    Readers never wait. Entities are immutable; a change replaces one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._revision = 0
+        self._refreshing = asyncio.Lock()
+        self._all: dict[tuple[type[Entity], bytes], Entity] = {}
+        self._keys: dict[bytes, ApiKey] = {}
+        self._categories: dict[tuple[OrganisationId, str], Category] = {}
+        self._webhooks: dict[tuple[OrganisationId, str], Destination] = {}
+        self._destinations: dict[OrganisationId, dict[DestinationId, Destination]] = {}
+        self._tables: dict[OrganisationId, RoutingTable] = {}
+
+    # -- finding ----------------------------------------------------------------------------------------
+
+    def organisation(self, organisation_id: OrganisationId) -> Organisation:
+        """Return an organisation that is known to exist, since a key of it was just found."""
+        found = self._all.get((Organisation, organisation_id))
+        if not isinstance(found, Organisation):
+            raise NotFound("there is no such organisation")
+        return found
+
+    def organisations(self) -> list[Organisation]:
+        """Return all organisations, oldest first."""
+        return sorted(self._of(Organisation), key=lambda each: each.created_ms)
+
+    def find_key(self, digest: bytes) -> ApiKey | None:
+        """Return the API key with this SHA-256, or None."""
+        return self._keys.get(digest)
+
+    def keys(self, organisation_id: OrganisationId) -> list[ApiKey]:
+        """Return the organisation's API keys, oldest first."""
+        mine = (key for key in self._of(ApiKey) if key.organisation_id == organisation_id)
+        return sorted(mine, key=lambda each: each.id)
+
+    def find_channel(self, organisation_id: OrganisationId, channel_id: ChannelId) -> Channel | None:
+        """Return the organisation's channel, or None."""
+        found = self._all.get((Channel, channel_id))
+        return found if isinstance(found, Channel) and found.organisation_id == organisation_id else None
+
+    def channels(self, organisation_id: OrganisationId) -> list[Channel]:
+        """Return the organisation's channels, oldest first."""
+        mine = (channel for channel in self._of(Channel) if channel.organisation_id == organisation_id)
+        return sorted(mine, key=lambda each: each.id)
+
+    def find_category(self, organisation_id: OrganisationId, name: str) -> Category | None:
+        """Return the organisation's category of exactly this name, or None."""
+        return self._categories.get((organisation_id, name))
+
+    def categories(self, organisation_id: OrganisationId) -> list[Category]:
+        """Return the organisation's categories, oldest first."""
+        mine = (category for key, category in self._categories.items() if key[0] == organisation_id)
+        return sorted(mine, key=lambda each: each.id)
+
+    def find_destination(self, organisation_id: OrganisationId, destination_id: DestinationId) -> Destination | None:
+        """Return the organisation's destination, whichever routes it was made by, or None."""
+        return self._destinations.get(organisation_id, {}).get(destination_id)
+
+    def find_named_destination(
+        self, organisation_id: OrganisationId, origin: Dialect, name: str
+    ) -> Destination | None:
+        """Return the destination of this name: a Native Frame webhook, or a way out of PingPilot's account."""
+        return self._webhooks.get((organisation_id, f"{origin}/{name}"))
+
+    def destinations(self, organisation_id: OrganisationId, origin: Dialect | None = None) -> list[Destination]:
+        """Return the organisation's destinations, oldest first; of one origin, if given."""
+        mine = self._destinations.get(organisation_id, {}).values()
+        return sorted((each for each in mine if origin in (None, each.origin)), key=lambda each: each.id)
+
+    def any_destination(self, destination_id: DestinationId) -> Destination | None:
+        """Return a destination of any organisation: for the dispatcher, whose leases are not a tenant's request."""
+        found = self._all.get((Destination, destination_id))
+        return found if isinstance(found, Destination) else None
+
+    def all_destinations(self) -> Iterable[Destination]:
+        """Return the destinations of all organisations, in no order."""
+        return self._of(Destination)
+
+    def service_keys(self, organisation_id: OrganisationId | None = None) -> list[ServiceKey]:
+        """Return the service keys of an organisation, or of all, oldest first."""
+        found = self._of(ServiceKey)
+        return sorted(
+            (key for key in found if organisation_id in (None, key.organisation_id)), key=lambda each: each.id
+        )
+
+    def find_service_key(self, key_id: KeyId) -> ServiceKey | None:
+        """Return the service key with this id, of any organisation, or None."""
+        found = self._all.get((ServiceKey, key_id))
+        return found if isinstance(found, ServiceKey) else None
+
+    def routing(self, organisation_id: OrganisationId) -> RoutingTable:
+        """Return the organisation's routing table, built on first use after a change."""
+        table = self._tables.get(organisation_id)
+        if table is None:
+            table = RoutingTable(self._destinations.get(organisation_id, {}).values())
+            self._tables[organisation_id] = table
+        return table
+
+    # -- changing ---------------------------------------------------------------------------------------
+
+    async def save(self, *entities: Entity) -> None:
+        """Store these entities, all or none, each where its revision still stands (0: where there is none).
+
+        Raises:
+            Conflict: a name is taken, or somebody changed an entity meanwhile.
+        """
+        await self.write([Save(entity, unique_name(entity)) for entity in entities])
+
+    async def remove(self, kind: type[Entity], organisation_id: OrganisationId, id: bytes) -> None:  # noqa: A002
+        """Remove an entity.
+
+        Raises:
+            NotFound: the organisation has none of this kind and id.
+        """
+        await self.write([Remove(kind, organisation_id, id)])
+
+    async def write(self, ops: list[CatalogOp]) -> None:
+        """Carry out all of the ops or none, and see the result."""
+        for result in await self._engine.catalog_write(ops):
+            if result is CatalogResult.NAME_TAKEN:
+                raise Conflict("the name is taken", code="name_taken")
+            if result is CatalogResult.CHANGED_MEANWHILE:
+                raise Conflict("it was changed meanwhile; read it again", code="changed_meanwhile")
+            if result is CatalogResult.NOT_FOUND:
+                raise NotFound("there is no such thing in this organisation")
+        await self.refresh()
+
+    # -- keeping in step --------------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Fetch what changed since the last time."""
+        async with self._refreshing:
+            delta = await self._engine.catalog_since(self._revision)
+            for kind, identifier in delta.removed:
+                gone = self._all.pop((kind, identifier), None)
+                if gone is not None:
+                    self._forget(gone)
+            for entity in delta.saved:
+                before = self._all.get((type(entity), entity.id))
+                if before is not None:
+                    self._forget(before)
+                self._all[(type(entity), entity.id)] = entity
+                self._learn(entity)
+            self._revision = delta.revision
+
+    async def keep_fresh(self) -> None:
+        """Fetch other processes' changes for ever."""
+        while True:
+            await asyncio.sleep(REFRESH_EVERY_S)
+            try:
+                await self.refresh()
+            except Unavailable:
+                continue
+
+    def _of(self, kind: type[EntityT]) -> list[EntityT]:
+        return [entity for entity in self._all.values() if isinstance(entity, kind)]
+
+    def _learn(self, entity: Entity) -> None:
+        if isinstance(entity, ApiKey):
+            self._keys[entity.digest] = entity
+        elif isinstance(entity, Category):
+            self._categories[entity.organisation_id, entity.name] = entity
+        elif isinstance(entity, Destination):
+            self._destinations.setdefault(entity.organisation_id, {})[entity.id] = entity
+            self._tables.pop(entity.organisation_id, None)
+            name = unique_name(entity)
+            if name is not None:
+                self._webhooks[entity.organisation_id, name] = entity
+
+    def _forget(self, entity: Entity) -> None:
+        if isinstance(entity, ApiKey):
+            self._keys.pop(entity.digest, None)
+        elif isinstance(entity, Category):
+            self._categories.pop((entity.organisation_id, entity.name), None)
+        elif isinstance(entity, Destination):
+            self._destinations.get(entity.organisation_id, {}).pop(entity.id, None)
+            self._tables.pop(entity.organisation_id, None)
+            name = unique_name(entity)
+            if name is not None:
+                self._webhooks.pop((entity.organisation_id, name), None)

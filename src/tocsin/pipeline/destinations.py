@@ -1,0 +1,276 @@
+"""Making and changing destinations: one way for PromptJang's endpoints, Native Frame's webhooks and all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tocsin.core.clock import Clock
+from tocsin.core.destination import (
+    MASK,
+    SECRET_ADDRESS_FIELDS,
+    Destination,
+    Filter,
+    Format,
+    SealedSecret,
+    Transport,
+)
+from tocsin.core.errors import InvalidRequest, NotFound, Unprocessable
+from tocsin.core.event import Dialect, Draft
+from tocsin.core.headers import header_fault
+from tocsin.core.identifiers import DestinationId, IdSequence, OrganisationId, prefixed
+from tocsin.core.retry import NATIVE, RetryPolicy
+from tocsin.core.signature import SECRET_BYTES, make_secret
+from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.ingest import Ingest, Receipt
+from tocsin.pipeline.vault import Vault
+from tocsin.transports.addresses import UrlChecks
+
+TEST_TYPE = "tocsin.test"
+"""The type of the event that a destination's test sends."""
+
+
+class DestinationBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a destination may ask for."""
+
+    timeout_max_s: float = 60.0
+    concurrency_max: int = 256
+    retries_max: int = 50
+    retry_wait_max_s: float = 7 * 86_400.0
+    rotation_grace_ms: int = 24 * 3_600_000
+
+
+class DestinationSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller wants of a new destination; the address still holds its secrets in clear."""
+
+    name: str
+    transport: Transport
+    address: dict[str, Any]
+    origin: Dialect = Dialect.TOCSIN
+    description: str = ""
+    success_headers: dict[str, str] = {}
+    filter: Filter = Filter()
+    format: Format = Format.RAW
+    retry: RetryPolicy = NATIVE
+    timeout_s: float = 15.0
+    rate_per_s: float | None = None
+    concurrency: int = 32
+    ordered: bool = False
+    enabled: bool = True
+
+
+class Destinations:
+    """Creates, changes and tests destinations."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        ingest: Ingest,
+        vault: Vault,
+        urls: UrlChecks,
+        clock: Clock,
+        ids: IdSequence,
+        entropy: Callable[[int], bytes],
+        bounds: DestinationBounds,
+    ) -> None:
+        self._catalog = catalog
+        self._ingest = ingest
+        self._vault = vault
+        self._urls = urls
+        self._clock = clock
+        self._ids = ids
+        self._entropy = entropy
+        self._bounds = bounds
+
+    def new_id(self) -> DestinationId:
+        """Return an id for a destination, for those whose filter names the id itself."""
+        return DestinationId(self._ids.make(self._clock.now_ms()))
+
+    async def create(
+        self,
+        organisation_id: OrganisationId,
+        spec: DestinationSpec,
+        *,
+        id: DestinationId | None = None,  # noqa: A002
+        secret: str | None = None,
+    ) -> tuple[Destination, str]:
+        """Store a destination; return it with its signing secret, which is shown only now.
+
+        Raises:
+            Unprocessable: ``url_not_allowed`` with PromptJang's words, when the address may not be reached.
+            InvalidRequest: a bound is broken; ``fields`` says which.
+            Conflict: ``name_taken``.
+        """
+        new_id = self.new_id() if id is None else id
+        now_ms = self._clock.now_ms()
+        place = organisation_id + new_id
+        signing_secret = make_secret(self._entropy(SECRET_BYTES)) if secret is None else secret
+        self._check_bounds(spec)
+        await self._check_address(spec.transport, spec.address)
+        address, sealed = self._sealed(spec.transport, spec.address, place)
+        destination = Destination(
+            id=new_id,
+            organisation_id=organisation_id,
+            name=spec.name,
+            transport=spec.transport,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            origin=spec.origin,
+            description=spec.description,
+            address=address,
+            sealed_address=sealed,
+            secrets=(SealedSecret(self._vault.seal(signing_secret.encode(), place), now_ms),),
+            success_headers=spec.success_headers,
+            filter=spec.filter,
+            format=spec.format,
+            retry=spec.retry,
+            timeout_s=spec.timeout_s,
+            rate_per_s=spec.rate_per_s,
+            concurrency=spec.concurrency,
+            ordered=spec.ordered,
+            enabled=spec.enabled,
+        )
+        await self._catalog.save(destination)
+        return self.get(organisation_id, new_id), signing_secret
+
+    def get(self, organisation_id: OrganisationId, destination_id: DestinationId) -> Destination:
+        """Return a destination.
+
+        Raises:
+            NotFound: the organisation has none of this id.
+        """
+        found = self._catalog.find_destination(organisation_id, destination_id)
+        if found is None:
+            raise NotFound("destination not found")
+        return found
+
+    async def change(
+        self, organisation_id: OrganisationId, destination_id: DestinationId, changes: dict[str, Any]
+    ) -> Destination:
+        """Replace these fields of a destination, named as in ``DestinationSpec``; return it changed.
+
+        In an address a secret field that is left out, or given as ``***``, keeps its value. Enabling forgets why and
+        since when it was disabled.
+
+        Raises: as ``create``, and NotFound.
+        """
+        before = self.get(organisation_id, destination_id)
+        after = msgspec.structs.replace(before, **changes, updated_ms=self._clock.now_ms())
+        if "address" in changes:
+            place = organisation_id + destination_id
+            kept = self._vault.target(before).secret_address
+            secret_fields = SECRET_ADDRESS_FIELDS[after.transport]
+            given = changes["address"]
+            whole = {
+                **{k: v for k, v in kept.items() if k in secret_fields},
+                **{k: v for k, v in given.items() if not (k in secret_fields and v == MASK)},
+            }
+            await self._check_address(after.transport, whole)
+            address, sealed = self._sealed(after.transport, whole, place)
+            after = msgspec.structs.replace(after, address=address, sealed_address=sealed)
+        self._check_bounds(after)
+        if changes.get("enabled") is True:
+            after = msgspec.structs.replace(after, disabled_reason=None, failing_since_ms=None)
+        await self._catalog.save(after)
+        return self.get(organisation_id, destination_id)
+
+    async def delete(self, organisation_id: OrganisationId, destination_id: DestinationId) -> None:
+        """Remove a destination; what waits for it is given up.
+
+        Raises:
+            NotFound: the organisation has none of this id.
+        """
+        self.get(organisation_id, destination_id)
+        await self._catalog.remove(Destination, organisation_id, destination_id)
+
+    async def rotate_secret(
+        self, organisation_id: OrganisationId, destination_id: DestinationId
+    ) -> tuple[Destination, str]:
+        """Give a destination a new signing secret; the old one signs too until the grace is over."""
+        before = self.get(organisation_id, destination_id)
+        now_ms = self._clock.now_ms()
+        secret = make_secret(self._entropy(SECRET_BYTES))
+        place = organisation_id + destination_id
+        expires_ms = now_ms + self._bounds.rotation_grace_ms
+        older = tuple(
+            msgspec.structs.replace(each, expires_ms=expires_ms if each.expires_ms is None else each.expires_ms)
+            for each in before.secrets
+            if each.expires_ms is None or each.expires_ms > now_ms
+        )
+        newest = SealedSecret(self._vault.seal(secret.encode(), place), now_ms)
+        after = msgspec.structs.replace(before, secrets=(newest, *older), updated_ms=now_ms)
+        await self._catalog.save(after)
+        return self.get(organisation_id, destination_id), secret
+
+    async def test(self, organisation_id: OrganisationId, destination_id: DestinationId) -> Receipt:
+        """Send a real event of type ``tocsin.test`` to one destination, whatever its filter."""
+        destination = self.get(organisation_id, destination_id)
+        shown = prefixed("dst", destination_id)
+        data = {"destination": shown, "message": "This is a test from Tocsin."}
+        return await self._ingest.accept(
+            Draft(
+                organisation_id=organisation_id,
+                dialect=Dialect.TOCSIN,
+                source=f"tocsin/destination/{shown}",
+                type=TEST_TYPE,
+                time_ms=self._clock.now_ms(),
+                data=msgspec.json.encode(data),
+            ),
+            only=destination,
+        )
+
+    def secrets_of(self, destination: Destination) -> list[str]:
+        """Return the signing secrets that count now, newest first."""
+        now_ms = self._clock.now_ms()
+        target = self._vault.target(destination)
+        return [each.secret for each in target.secrets if each.expires_ms is None or each.expires_ms > now_ms]
+
+    def _check_bounds(self, spec: DestinationSpec | Destination) -> None:
+        bounds = self._bounds
+        faults = [
+            (name, reason)
+            for name, reason, wrong in (
+                ("timeout_s", f"0.1 to {bounds.timeout_max_s:g}", not 0.1 <= spec.timeout_s <= bounds.timeout_max_s),
+                (
+                    "concurrency",
+                    f"1 to {bounds.concurrency_max}",
+                    not 1 <= spec.concurrency <= bounds.concurrency_max,
+                ),
+                ("rate_per_s", "more than 0", spec.rate_per_s is not None and not spec.rate_per_s > 0),
+                ("retry", f"at most {bounds.retries_max} waits", len(spec.retry.schedule_s) > bounds.retries_max),
+                (
+                    "retry",
+                    f"each wait 0 to {bounds.retry_wait_max_s:g} s",
+                    not all(0 <= wait_s <= bounds.retry_wait_max_s for wait_s in spec.retry.schedule_s),
+                ),
+            )
+            if wrong
+        ]
+        if faults:
+            raise InvalidRequest(f"{faults[0][0]} must be {faults[0][1]}", fields=tuple(faults))
+
+    async def _check_address(self, transport: Transport, address: dict[str, Any]) -> None:
+        if transport is not Transport.WEBHOOK:
+            return
+        fault = await self._urls.resolved_fault(str(address.get("url", "")))
+        if fault is not None:
+            raise Unprocessable(f"URL is not allowed: {fault}", code="url_not_allowed")
+        for name, value in address.get("headers", {}).items():
+            header_problem = header_fault(name, value)
+            if header_problem is not None:
+                raise InvalidRequest(header_problem, fields=((f"headers.{name}", header_problem),))
+
+    def _sealed(
+        self, transport: Transport, address: dict[str, Any], place: bytes
+    ) -> tuple[dict[str, Any], bytes | None]:
+        """Return the address with its secrets masked, and the secrets sealed."""
+        secret = {key: value for key, value in address.items() if key in SECRET_ADDRESS_FIELDS[transport] and value}
+        shown = {key: _masked(value) if key in secret else value for key, value in address.items()}
+        return shown, self._vault.seal(msgspec.json.encode(secret), place) if secret else None
+
+
+def _masked(value: Any) -> Any:
+    return dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK

@@ -1,0 +1,246 @@
+"""Accepting events: give each an id, find its destinations, store it with all its conditions in one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from tocsin.core.clock import Clock
+from tocsin.core.delivery import Lease, NewDelivery
+from tocsin.core.destination import Destination, Transport
+from tocsin.core.errors import Conflict, NotFound, QuotaExhausted, TocsinError, Unavailable
+from tocsin.core.event import Draft, Event, bucket_for
+from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, IdSequence, bucket_of
+from tocsin.core.incident import IncidentRefusal
+from tocsin.engine.protocol import Engine
+from tocsin.engine.rows import (
+    Acceptance,
+    Accepted,
+    IncidentRefused,
+    KeyConflict,
+    NewEvent,
+    QuotaExceeded,
+    Repeated,
+)
+from tocsin.pipeline.catalog import Catalog
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A request's event is stored.
+
+    Attributes:
+        event_id: this request's event, or the first one's when ``repeated``.
+        event: as stored; None when ``repeated``.
+        deliveries: the ids of what was queued for it.
+    """
+
+    event_id: EventId
+    event: Event | None
+    repeated: bool = False
+    deliveries: tuple[DeliveryId, ...] = ()
+
+
+class Sender(Protocol):
+    """Who sends what was just stored, without a claim."""
+
+    def reserve(self, destination: Destination) -> bool:
+        """Return whether one more delivery to it can be sent soon; a place is then kept for it."""
+        ...
+
+    def release(self, destination_id: DestinationId) -> None:
+        """Give a reserved place back."""
+        ...
+
+    def take(self, leases: Sequence[Lease]) -> None:
+        """Send these; each has a reserved place."""
+        ...
+
+
+class IngestLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the intake.
+
+    Attributes:
+        batch_max: events in one call of the engine.
+        waiting_max: events that wait to be stored; above it clients are asked to come back.
+        batches_at_once: calls of the engine under way at the same time.
+        lease_ms: how long the deliveries sent at once are leased.
+    """
+
+    batch_max: int = 256
+    waiting_max: int = 10_000
+    batches_at_once: int = 2
+    lease_ms: int = 60_000
+
+
+_Waiting = tuple[NewEvent, "asyncio.Future[Receipt]"]
+
+
+class Ingest:
+    """Stores drafts in batches: what comes in while one batch is committed makes up the next.
+
+    Args:
+        transports: those that are there; a destination of another one gets nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        catalog: Catalog,
+        sender: Sender,
+        clock: Clock,
+        ids: IdSequence,
+        transports: frozenset[Transport],
+        limits: IngestLimits,
+    ) -> None:
+        self._engine = engine
+        self._catalog = catalog
+        self._sender = sender
+        self._clock = clock
+        self._ids = ids
+        self._transports = transports
+        self._limits = limits
+        self._waiting: list[_Waiting] = []
+        self._flush_scheduled = False
+        self._batches: set[asyncio.Task[None]] = set()
+
+    async def accept(self, draft: Draft, *, only: Destination | None = None) -> Receipt:
+        """Store the draft's event and queue its deliveries; return once that is durable.
+
+        Args:
+            only: send it there and nowhere else, whatever the filters say.
+
+        Raises:
+            Conflict: ``idempotency_conflict`` (the key was used for another request) or ``event_closed``.
+            NotFound: ``event_not_found``, the incident.
+            QuotaExhausted: the draft's quota is used up.
+            Unavailable: nothing was stored; a repeat with the same key is safe.
+        """
+        if len(self._waiting) >= self._limits.waiting_max:
+            raise Unavailable("too many events wait to be stored", retry_after_s=1)
+        new = self._prepare(draft, only)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
+        self._waiting.append((new, future))
+        if not self._flush_scheduled and len(self._batches) < self._limits.batches_at_once:
+            self._flush_scheduled = True
+            loop.call_soon(self._flush)
+        return await future
+
+    def _prepare(self, draft: Draft, only: Destination | None) -> NewEvent:
+        now_ms = self._clock.now_ms()
+        bucket = bucket_for(draft)
+        event_id = EventId(self._ids.make(now_ms, bucket))
+        bucket = bucket_of(event_id)
+        opens_incident = draft.incident is not None and draft.incident.incident_id is None
+        subject = event_id.hex() if opens_incident else draft.subject
+        event = Event(
+            id=event_id,
+            organisation_id=draft.organisation_id,
+            dialect=draft.dialect,
+            source=draft.source,
+            type=draft.type,
+            time_ms=draft.time_ms,
+            data=draft.data,
+            subject=subject,
+            severity=draft.severity,
+            environment=draft.environment,
+            extension=draft.extension,
+            replay_of=draft.replay_of,
+        )
+        destinations = [only] if only is not None else self._route(event)
+        deliveries = tuple(
+            NewDelivery(
+                id=DeliveryId(self._ids.make(now_ms, bucket)),
+                destination_id=destination.id,
+                lane=subject.encode() if destination.ordered and subject is not None else None,
+                leased=not destination.ordered and self._sender.reserve(destination),
+            )
+            for destination in destinations
+            if destination.transport in self._transports
+        )
+        return NewEvent(
+            event=event,
+            deliveries=deliveries,
+            idempotency=draft.idempotency,
+            incident=draft.incident,
+            quota=draft.quota,
+            mailbox_channel=draft.mailbox_channel,
+            mailbox_expires_ms=draft.mailbox_expires_ms,
+        )
+
+    def _route(self, event: Event) -> list[Destination]:
+        return self._catalog.routing(event.organisation_id).route(
+            dialect=event.dialect,
+            source=event.source,
+            type=event.type,
+            subject=event.subject,
+            severity=event.severity,
+        )
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        while self._waiting and len(self._batches) < self._limits.batches_at_once:
+            batch = self._waiting[: self._limits.batch_max]
+            del self._waiting[: self._limits.batch_max]
+            task = asyncio.get_running_loop().create_task(self._store(batch))
+            self._batches.add(task)
+            task.add_done_callback(self._batch_done)
+
+    def _batch_done(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._flush()
+
+    async def _store(self, batch: list[_Waiting]) -> None:
+        lease_until_ms = self._clock.now_ms() + self._limits.lease_ms
+        try:
+            results: Sequence[Acceptance | TocsinError] = await self._engine.accept(
+                [new for new, _ in batch], lease_until_ms=lease_until_ms
+            )
+        except TocsinError as error:
+            results = [error] * len(batch)
+        leases: list[Lease] = []
+        for (new, future), result in zip(batch, results, strict=True):
+            if isinstance(result, Accepted):
+                leases.extend(result.leases)
+            else:
+                self._give_back(new)
+            if future.cancelled():
+                continue
+            receipt = _receipt(new, result)
+            if isinstance(receipt, Receipt):
+                future.set_result(receipt)
+            else:
+                future.set_exception(receipt)
+        if leases:
+            self._sender.take(leases)
+
+    def _give_back(self, new: NewEvent) -> None:
+        for delivery in new.deliveries:
+            if delivery.leased:
+                self._sender.release(delivery.destination_id)
+
+
+def _receipt(new: NewEvent, result: Acceptance | TocsinError) -> Receipt | TocsinError:
+    if isinstance(result, Accepted):
+        return Receipt(
+            event_id=result.event.id,
+            event=result.event,
+            deliveries=tuple(delivery.id for delivery in new.deliveries),
+        )
+    if isinstance(result, Repeated):
+        return Receipt(event_id=result.event_id, event=None, repeated=True)
+    if isinstance(result, KeyConflict):
+        return Conflict("the idempotency key was used for another request", code="idempotency_conflict")
+    if isinstance(result, QuotaExceeded):
+        return QuotaExhausted("the quota of this period is used up")
+    if isinstance(result, IncidentRefused):
+        if result.reason is IncidentRefusal.NOT_FOUND:
+            return NotFound("event not found", code=result.reason)
+        return Conflict("event is closed", code=result.reason)
+    if isinstance(result, TocsinError):
+        return result
+    return TocsinError("the event could not be stored")

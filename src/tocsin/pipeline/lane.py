@@ -1,0 +1,115 @@
+"""One destination as its sender sees it: what is held for it, how fast it may be sent to, whether it is well."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from tocsin.core.delivery import Lease
+from tocsin.core.destination import Destination
+
+
+class LaneLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of each destination's lane.
+
+    Attributes:
+        held_max: deliveries leased for one destination, sent or waiting in memory.
+        breaker_failures: consecutive failures after which a destination is left alone for a while.
+        breaker_wait_s: how long, the first time; it doubles with each failed trial.
+        breaker_wait_max_s: how long at the most.
+    """
+
+    held_max: int = 256
+    breaker_failures: int = 20
+    breaker_wait_s: float = 5.0
+    breaker_wait_max_s: float = 60.0
+
+
+class Lane:
+    """What is held for one destination, and its circuit breaker.
+
+    The breaker is closed while attempts succeed now and then; after a row of failures it opens for a while, then lets
+    one attempt at a time through until one succeeds.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_next_token_s",
+        "_open_until_s",
+        "_trials",
+        "backlogged",
+        "failures",
+        "queue",
+        "reserved",
+        "sending",
+        "timer_set",
+    )
+
+    def __init__(self, limits: LaneLimits) -> None:
+        self._limits = limits
+        self._open_until_s = 0.0
+        self._trials = 0
+        self._next_token_s = 0.0
+        self.queue: deque[Lease] = deque()
+        self.reserved = 0
+        self.sending = 0
+        self.failures = 0
+        self.backlogged = False
+        self.timer_set = False
+
+    @property
+    def held(self) -> int:
+        """Deliveries that this process holds for the destination."""
+        return self.reserved + len(self.queue) + self.sending
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the breaker lets only one attempt at a time through."""
+        return self.failures >= self._limits.breaker_failures
+
+    def is_open(self, now_s: float) -> bool:
+        """Return whether nothing may be sent now."""
+        return now_s < self._open_until_s
+
+    @property
+    def open_until_s(self) -> float:
+        """When the breaker lets something through again, on the monotonic clock."""
+        return self._open_until_s
+
+    def has_room(self, now_s: float) -> bool:
+        """Return whether one more delivery may be held."""
+        if self.is_open(now_s):
+            return False
+        return self.held < (1 if self.on_trial else self._limits.held_max)
+
+    def may_send(self, destination: Destination, now_s: float) -> bool:
+        """Return whether an attempt may start now, its rate aside."""
+        if self.is_open(now_s):
+            return False
+        return self.sending < (1 if self.on_trial else destination.concurrency)
+
+    def token_wait_s(self, destination: Destination, now_s: float) -> float:
+        """Take the right to one attempt and return 0, or return how long to wait for it."""
+        if destination.rate_per_s is None:
+            return 0.0
+        if now_s < self._next_token_s:
+            return self._next_token_s - now_s
+        self._next_token_s = max(self._next_token_s, now_s - 1.0) + 1.0 / destination.rate_per_s
+        return 0.0
+
+    def succeeded(self) -> None:
+        """Note an attempt that arrived."""
+        self.failures = 0
+        self._trials = 0
+        self._open_until_s = 0.0
+
+    def failed(self, now_s: float) -> bool:
+        """Note a failed attempt; return whether that opened the breaker."""
+        self.failures += 1
+        if not self.on_trial or self.is_open(now_s):
+            return False
+        wait_s = min(self._limits.breaker_wait_s * 2.0**self._trials, self._limits.breaker_wait_max_s)
+        self._trials = min(self._trials + 1, 32)
+        self._open_until_s = now_s + wait_s
+        return True

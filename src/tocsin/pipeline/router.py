@@ -1,0 +1,52 @@
+"""Which destinations an event goes to: pure, and built once for each state of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tocsin.core.destination import Destination, is_glob, matches
+from tocsin.core.event import Dialect, Severity
+
+
+class RoutingTable:
+    """The enabled destinations of one organisation, those for exact sources found without looking at the rest.
+
+    A thousand PromptJang endpoints have a thousand different sources, and an event concerns one of them.
+    """
+
+    def __init__(self, destinations: Iterable[Destination]) -> None:
+        self._by_source: dict[str, list[Destination]] = {}
+        self._any_source: list[Destination] = []
+        for destination in sorted(destinations, key=lambda each: each.id):
+            if not destination.enabled or not destination.address:
+                continue
+            sources = destination.filter.sources
+            if sources and not any(is_glob(source) for source in sources):
+                for source in sources:
+                    self._by_source.setdefault(source, []).append(destination)
+            else:
+                self._any_source.append(destination)
+
+    def route(
+        self,
+        *,
+        dialect: Dialect,
+        source: str,
+        type: str,  # noqa: A002  CloudEvents' own word
+        subject: str | None,
+        severity: Severity | None,
+    ) -> list[Destination]:
+        """Return the destinations whose filter an event of these attributes passes, each once."""
+        return [
+            destination
+            for group in (self._by_source.get(source, ()), self._any_source)
+            for destination in group
+            if matches(
+                destination.filter,
+                dialect=dialect,
+                source=source,
+                type=type,
+                subject=subject,
+                severity=severity,
+            )
+        ]

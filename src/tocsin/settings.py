@@ -1,0 +1,161 @@
+"""Every setting, with its unit, default and bound; read once, at start.
+
+A setting comes from a flag, else from the environment (``TOCSIN_`` and the name in capitals), else from
+``tocsin.toml`` in the working directory, else from its default. The bounds of each part of the program are declared
+where they are used, as a struct of limits, and show up here under that part's prefix: ``DispatchLimits.held_max`` is
+the setting ``dispatch_held_max``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tomllib
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+L = TypeVar("L", bound=msgspec.Struct)
+
+SETTINGS_FILE = "tocsin.toml"
+
+
+class SettingsFault(Exception):
+    """A setting is unknown or out of its bounds; the text says which, and where it came from."""
+
+
+class _Base(BaseSettings):
+    """Settings that are not limits."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOCSIN_", extra="forbid", toml_file=SETTINGS_FILE, validate_default=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    data: Path = Field(Path("tocsin-data"), description="Directory of the embedded database.")
+    database: str | None = Field(None, description="A database's URL, instead of the embedded one.")
+    secret_key: SecretStr | None = Field(
+        None, description="32 bytes, base64 or hex, that seal secrets at rest; made beside the data when absent."
+    )
+    outbound_allow: str = Field(
+        "", description="Networks, separated by commas, that destinations may reach although they are private."
+    )
+    pushgo_token: SecretStr | None = Field(
+        None, description="PushGo's gateway token; once set, PushGo's routes want it or an API key."
+    )
+    jwt_issuer: str = Field("tocsin", min_length=1, description="Claim iss of the tokens that Tocsin mints.")
+    jwt_audience: str = Field("tocsin", min_length=1, description="Claim aud that tokens must have.")
+    plan_changes: bool = Field(True, description="Whether an organisation may change its own plan.")
+    retention_days: float = Field(90.0, ge=0, description="How long events are kept, in days; 0 is for ever.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="The least severe to log.")
+    log_format: str = Field("auto", pattern="^(auto|json|text)$", description="auto is text on a terminal.")
+
+    @field_validator("outbound_allow")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        parse_networks(text)
+        return text
+
+    @field_validator("secret_key")
+    @classmethod
+    def _key(cls, text: SecretStr | None) -> SecretStr | None:
+        if text is not None:
+            parse_secret_key(text.get_secret_value())
+        return text
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic names the arguments
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the strongest first."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of a list separated by commas.
+
+    Raises:
+        ValueError: one is not a network.
+    """
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def parse_secret_key(text: str) -> bytes:
+    """Return the 32 bytes of a key written as hex or base64.
+
+    Raises:
+        ValueError: it is neither, or not 32 bytes long.
+    """
+    for decode in (bytes.fromhex, lambda value: base64.b64decode(value, validate=True)):
+        try:
+            key = decode(text.strip())
+        except (ValueError, binascii.Error):
+            continue
+        if len(key) == 32:
+            return key
+    raise ValueError("must be 32 bytes, as 64 hex digits or as base64")
+
+
+class Settings:
+    """The settings of one process.
+
+    Args:
+        groups: the limits of each part of the program, by the prefix of their settings.
+        flags: what the command line says; None where it says nothing.
+
+    Raises:
+        SettingsFault: a value is refused.
+    """
+
+    def __init__(self, groups: dict[str, type[msgspec.Struct]], **flags: Any) -> None:
+        self._groups = groups
+        given = {name: value for name, value in flags.items() if value is not None}
+        try:
+            self.values: Any = settings_model(groups)(**given)
+        except ValidationError as error:
+            raise SettingsFault("; ".join(_fault(each) for each in error.errors())) from None
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsFault(f"{SETTINGS_FILE}: {error}") from None
+
+    def limits(self, prefix: str, kind: type[L], **others: Any) -> L:
+        """Return the limits of one part of the program.
+
+        Args:
+            others: the fields that are no settings of their own.
+        """
+        assert self._groups[prefix] is kind
+        given = {name: getattr(self.values, f"{prefix}_{name}") for name, _, _ in _scalars(kind)}
+        return kind(**{**given, **others})
+
+
+def settings_model(groups: dict[str, type[msgspec.Struct]]) -> type[BaseSettings]:
+    """Return the model of all settings: the named ones, and every limit of every group."""
+    fields: dict[str, Any] = {}
+    for prefix, kind in groups.items():
+        for name, annotation, default in _scalars(kind):
+            fields[f"{prefix}_{name}"] = (annotation, Field(default, ge=None if annotation is bool else 0))
+    return create_model("AllSettings", __base__=_Base, **fields)
+
+
+def _scalars(kind: type[msgspec.Struct]) -> list[tuple[str, type, Any]]:
+    """Return name, type and default of a struct's numbers and flags; other fields are not settings."""
+    return [
+        (field.name, type(field.default), field.default)
+        for field in msgspec.structs.fields(kind)
+        if type(field.default) in (int, float, bool)
+    ]
+
+
+def _fault(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    return f"setting {name} (TOCSIN_{name.upper()}): {error['msg']}"

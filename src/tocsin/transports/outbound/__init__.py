@@ -1,0 +1,6 @@
+"""The one guarded HTTP client by which Tocsin reaches addresses that others chose."""
+
+from tocsin.transports.outbound.client import Client
+from tocsin.transports.outbound.messages import BODY_KEPT_BYTES, USER_AGENT, Limits, Replied, Reply, Request
+
+__all__ = ["BODY_KEPT_BYTES", "USER_AGENT", "Client", "Limits", "Replied", "Reply", "Request"]

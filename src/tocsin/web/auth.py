@@ -1,0 +1,68 @@
+"""Who asks: API keys, as every dialect takes them."""
+
+from __future__ import annotations
+
+import hmac
+
+import msgspec
+
+from tocsin.core.errors import NotPermitted
+from tocsin.core.event import Environment
+from tocsin.core.identifiers import KeyId, OrganisationId
+from tocsin.core.organisation import Scope, key_digest
+from tocsin.pipeline.catalog import Catalog
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever made a request.
+
+    Attributes:
+        key_id: the key that was shown; None where the dialect lets a request in without one.
+    """
+
+    organisation_id: OrganisationId
+    environment: Environment
+    scopes: frozenset[Scope]
+    key_id: KeyId | None = None
+
+    def require(self, scope: Scope) -> None:
+        """Return if this key has the scope.
+
+        Raises:
+            NotPermitted: ``missing_scope``.
+        """
+        if scope not in self.scopes:
+            raise NotPermitted(f"this key lacks the scope {scope.value}", code="missing_scope")
+
+
+class KeyRing:
+    """Finds the principal of an API key.
+
+    A key is looked up by its digest, so the time a look-up takes tells nothing about the key.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def find(self, key: str) -> Principal | None:
+        """Return who this key is, or None when nobody."""
+        digest = key_digest(key)
+        found = self._catalog.find_key(digest)
+        if found is None or not hmac.compare_digest(found.digest, digest):
+            return None
+        return Principal(
+            organisation_id=found.organisation_id,
+            environment=found.environment,
+            scopes=found.scopes,
+            key_id=found.id,
+        )
+
+
+def bearer(header: str | None) -> str | None:
+    """Return the token of an ``Authorization`` header, the scheme in any case; None without one.
+
+    Source: RFC 9110, section 11.1.
+    """
+    if header is None or header[:7].lower() != "bearer ":
+        return None
+    return header[7:].strip()

@@ -1,0 +1,223 @@
+"""Requests and answers as every dialect sees them, and the ASGI application that makes one of a handler.
+
+Routing is Starlette's; the hottest routes are looked up before it (``app.py``). Either way a handler is the same
+function of a ``Request``, so that each route is written once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from tocsin.core.errors import (
+    PayloadTooLarge,
+    RequestTimeout,
+    TocsinError,
+    UnsupportedMediaType,
+)
+
+_JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")
+_encode = msgspec.json.Encoder().encode
+
+
+class Request:
+    """One request, its body read whole.
+
+    Attributes:
+        body: at most the route's limit.
+        path: the values of the route's parameters.
+    """
+
+    __slots__ = ("_headers", "body", "path", "scope")
+
+    def __init__(self, scope: Scope, body: bytes) -> None:
+        self.scope = scope
+        self.body = body
+        self.path: dict[str, str] = scope.get("path_params", {})
+        self._headers: dict[bytes, bytes] | None = None
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        method: str = self.scope["method"]
+        return method
+
+    @property
+    def url_path(self) -> str:
+        """The path, decoded."""
+        path: str = self.scope["path"]
+        return path
+
+    @property
+    def client(self) -> str:
+        """The peer's address, as text; empty when unknown."""
+        peer = self.scope.get("client")
+        return str(peer[0]) if peer else ""
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header's value, or None; ``name`` in lower case. Of several the first counts."""
+        if self._headers is None:
+            self._headers = dict(reversed(self.scope["headers"]))
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of several with one name the last counts."""
+        return dict(self.query_list)
+
+    @property
+    def query_list(self) -> list[tuple[str, str]]:
+        """The query's parameters in order, blank ones included."""
+        return parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, encoding="utf-8")
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """One answer.
+
+    Attributes:
+        headers: names in lower case; content-length is added.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: list[tuple[bytes, bytes]] = []
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        """Send it as the answer to a request; HEAD gets no body."""
+        headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+
+
+def json_response(status: int, value: Any, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
+    """Return an answer whose body is ``value`` as compact JSON."""
+    return Response(status=status, body=_encode(value), headers=[_JSON, *headers] if headers else [_JSON])
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""What a dialect writes for a route."""
+
+ErrorRenderer = Callable[[Request, TocsinError], Response]
+"""How a dialect tells an error; a bare ``TocsinError`` is a fault of ours."""
+
+Finish = Callable[[Request, Response], None]
+"""Adds headers to every answer of a dialect, errors included."""
+
+
+class MethodNotAllowed(TocsinError):
+    """The path exists, but not with this method."""
+
+    code = "method_not_allowed"
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler and where it is mounted.
+
+    Attributes:
+        path: as Starlette writes it, ``/e/{endpoint_id}``.
+        name: of the dialect, for metrics and logs.
+        body_limit_bytes: a longer body is refused with ``PayloadTooLarge`` before it is read.
+        body_limit_first: False lets the handler judge the size itself, by ``len(request.body)``, where its contract
+            puts other checks first; such a body is cut one byte above the limit.
+        hot: looked up before Starlette's routing; the path has no parameters.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    errors: ErrorRenderer
+    name: str
+    body_limit_bytes: int = 1_048_576
+    body_limit_first: bool = True
+    finish: Finish | None = None
+    hot: bool = False
+
+
+class Endpoint:
+    """The ASGI application of one route: reads the body within bounds, calls the handler, tells errors.
+
+    Args:
+        body_deadline_s: from the head to the last byte of the body.
+        report: called with every answer's status and with a fault of ours, if there was one.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        *,
+        body_deadline_s: float,
+        report: Callable[[Route, Request, int, Exception | None], None],
+    ) -> None:
+        self.route = route
+        self._body_deadline_s = body_deadline_s
+        self._report = report
+
+    def like(self, route: Route) -> Endpoint:
+        """Return an endpoint for another route with the same bounds."""
+        return Endpoint(route, body_deadline_s=self._body_deadline_s, report=self._report)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        route = self.route
+        request = Request(scope, b"")
+        fault: Exception | None = None
+        read_whole = False
+        try:
+            request.body = await self._read(request, receive)
+            read_whole = True
+            response = await route.handler(request)
+        except TocsinError as error:
+            response = route.errors(request, error)
+            if response.status >= 500:
+                fault = error
+        except Exception as error:  # noqa: BLE001  the one place that turns a fault of ours into an answer
+            fault = error
+            response = route.errors(request, TocsinError("internal error"))
+        if route.finish is not None:
+            route.finish(request, response)
+        if not read_whole:
+            # What is left of the body would be taken for the next request.
+            response.headers = [*response.headers, _CLOSE]
+        self._report(route, request, response.status, fault)
+        await response.send(scope, send)
+
+    async def _read(self, request: Request, receive: Receive) -> bytes:
+        limit = self.route.body_limit_bytes
+        for name, value in request.scope["headers"]:
+            if name == b"content-length" and self.route.body_limit_first and int(value) > limit:
+                raise PayloadTooLarge(f"the body is larger than {limit} bytes")
+            if name == b"content-encoding" and value.strip().lower() != b"identity":
+                raise UnsupportedMediaType("a content encoding is not supported")
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            body = await self._read_rest(body, receive, limit)
+        if len(body) > limit:
+            if self.route.body_limit_first:
+                raise PayloadTooLarge(f"the body is larger than {limit} bytes")
+            return body[: limit + 1]
+        return body
+
+    async def _read_rest(self, first: bytes, receive: Receive, limit: int) -> bytes:
+        parts = [first]
+        size = len(first)
+        try:
+            async with asyncio.timeout(self._body_deadline_s):
+                while size <= limit:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise RequestTimeout("the client went away")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError as error:
+            raise RequestTimeout("the body took too long to arrive") from error
+        return b"".join(parts)

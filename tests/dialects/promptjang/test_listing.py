@@ -1,0 +1,140 @@
+"""The list's parameters: each alone, each at its bounds, and those that exclude each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from tocsin.core.delivery import EventStatus
+from tocsin.core.errors import InvalidRequest
+from tocsin.core.event import Dialect, Environment, Severity
+from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.dialects.promptjang.limits import PromptJangLimits
+from tocsin.dialects.promptjang.listing import EventListing, parse_cursor, parse_listing, show_cursor
+from tocsin.engine.rows import EventQuery
+
+ORGANISATION = OrganisationId(b"o" * 16)
+HEX = "000102030405060708090a0b0c0d0e0f"
+
+
+def parsed(**query: str) -> EventListing:
+    return parse_listing(query, organisation_id=ORGANISATION, environment=Environment.TEST, limits=PromptJangLimits())
+
+
+def query_of(**query: str) -> EventQuery:
+    found = parsed(**query).query
+    assert found is not None
+    return found
+
+
+def test_nothing_asked_for_is_the_newest_fifty_of_the_keys_own_half() -> None:
+    assert parsed() == EventListing(
+        query=EventQuery(organisation_id=ORGANISATION, environment=Environment.TEST), limit=50, offset=0, cursor=None
+    )
+
+
+def test_parameters_that_it_does_not_know_are_passed_over() -> None:
+    assert parsed(page="2", sort="asc", q="x") == parsed()
+
+
+def test_every_filter_reaches_the_query() -> None:
+    found = query_of(
+        endpoint_id=f"ep_{HEX}",
+        status="DELIVERED",
+        event_type="order.created",
+        since="2026-05-26T12:00:00Z",
+        until="2026-05-26T12:00:01+00:00",
+        severity="high",
+        destination=f"dst_{HEX}",
+    )
+    assert found == EventQuery(
+        organisation_id=ORGANISATION,
+        environment=Environment.TEST,
+        dialect=Dialect.PROMPTJANG,
+        source=f"promptjang/endpoint/ep_{HEX}",
+        type="order.created",
+        status=EventStatus.DELIVERED,
+        since_ms=1_779_796_800_000,
+        until_ms=1_779_796_801_000,
+        severity=Severity.HIGH,
+        destination_id=DestinationId(bytes.fromhex(HEX)),
+    )
+
+
+@pytest.mark.parametrize("status", list(EventStatus))
+def test_every_status_can_be_asked_for(status: EventStatus) -> None:
+    assert query_of(status=status.value).status is status
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"status": "FAILED"},
+        {"endpoint_id": "ep_unknown"},
+        {"endpoint_id": ""},
+        {"endpoint_id": f"dst_{HEX}"},
+        {"endpoint_id": f"ep_{HEX}", "dialect": "pushgo"},
+        {"endpoint_id": f"ep_{HEX}", "source": "buildable"},
+        {"event_type": "a", "type": "b"},
+        {"destination": "dst_1"},
+    ],
+)
+def test_what_cannot_match_is_an_empty_list_and_no_error(query: dict[str, str]) -> None:
+    assert parsed(**query).query is None
+
+
+def test_two_names_of_one_thing_may_agree() -> None:
+    source = f"promptjang/endpoint/ep_{HEX}"
+    assert query_of(endpoint_id=f"ep_{HEX}", source=source, dialect="promptjang").source == source
+    assert query_of(event_type="a", type="a").type == "a"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": "0"},
+        {"limit": "101"},
+        {"limit": ""},
+        {"limit": "ten"},
+        {"offset": "-1"},
+        {"offset": str(2**63)},
+        {"offset": ""},
+        {"status": "delivered"},
+        {"status": ""},
+        {"status": "LOST"},
+        {"since": "yesterday"},
+        {"since": ""},
+        {"until": "2026-13-01T00:00:00Z"},
+        {"until": "1700000000"},
+        {"dialect": "smtp"},
+        {"severity": "URGENT"},
+        {"cursor": ""},
+        {"cursor": "a"},
+        {"cursor": "aaa/aaa"},
+        {"cursor": "ééé"},
+        {"cursor": "a" * 257},
+        {"cursor": "AAAA", "offset": "1"},
+        {"status": "FAILED", "limit": "0"},
+    ],
+)
+def test_bad_values_are_refused(query: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest):
+        parsed(**query)
+
+
+@pytest.mark.parametrize(("limit", "offset"), [("1", "0"), ("100", str(2**63 - 1))])
+def test_limit_and_offset_reach_their_bounds(limit: str, offset: str) -> None:
+    listing = parsed(limit=limit, offset=offset)
+    assert (listing.limit, listing.offset) == (int(limit), int(offset))
+
+
+@pytest.mark.parametrize("cursor", [b"\x00", b"\xff\xfe\xfd", bytes(range(16)), b"a" * 100])
+def test_a_cursor_comes_back_as_it_was_given(cursor: bytes) -> None:
+    shown = show_cursor(cursor)
+    assert shown is not None
+    assert not set(shown) & set("+/=&? ")
+    assert parse_cursor(shown) == cursor
+
+
+def test_the_last_page_has_no_cursor() -> None:
+    assert show_cursor(None) is None
+    assert parse_cursor(None) is None

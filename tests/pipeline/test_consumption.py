@@ -1,0 +1,264 @@
+"""Consumer groups on a real engine, with a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tocsin.core.errors import Conflict, NotFound
+from tocsin.core.event import Dialect, Environment, Event
+from tocsin.core.identifiers import EventId, IdSequence, OrganisationId
+from tocsin.core.transaction import Transaction, TransactionState
+from tocsin.engine.rows import NewEvent, TransactionQuery
+from tocsin.engine.sqlite.engine import SqliteEngine, SqliteSettings
+from tocsin.pipeline.consumption import GROUPS_READ_AT_ONCE, Consumer, Consumption
+
+START_MS = 1_700_000_000_000
+LEASE_MS = 30_000
+ORGANISATION = OrganisationId(bytes(15) + b"\x01")
+
+
+class HandClock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at_ms = START_MS
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def monotonic_s(self) -> float:
+        return self.at_ms / 1000
+
+
+class House:
+    """An engine with events in it, and the use case over it."""
+
+    def __init__(self, engine: SqliteEngine, clock: HandClock, lease_ms: int | None) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.consumption = Consumption(engine=engine, clock=clock, lease_ms=lease_ms)
+        self._ids = IdSequence(os.urandom)
+
+    async def accept(self, environment: Environment = Environment.LIVE) -> EventId:
+        event = Event(
+            id=EventId(self._ids.make(self.clock.at_ms)),
+            organisation_id=ORGANISATION,
+            dialect=Dialect.NATIVEFRAME,
+            source="nativeframe/project/shop",
+            type="sold",
+            time_ms=self.clock.at_ms,
+            data=b"{}",
+            environment=environment,
+        )
+        await self.engine.accept([NewEvent(event=event)], lease_until_ms=0)
+        return event.id
+
+
+def consumer(
+    tx_key: str = "mailer", *, by: str = "worker-1", environment: Environment = Environment.LIVE
+) -> Consumer:
+    return Consumer(organisation_id=ORGANISATION, environment=environment, tx_key=tx_key, by=by)
+
+
+Scene = Callable[[House], Awaitable[None]]
+Stage = Callable[..., None]
+
+
+@pytest.fixture(name="stage")
+def _stage(tmp_path: Path) -> Stage:
+    """Return what plays a scene on a fresh engine."""
+
+    def play(scene: Scene, *, lease_ms: int | None = None) -> None:
+        async def run() -> None:
+            clock = HandClock()
+            engine = SqliteEngine(SqliteSettings(directory=tmp_path), clock=clock, on_fatal=pytest.fail)
+            await engine.open()
+            try:
+                await scene(House(engine, clock, lease_ms))
+            finally:
+                await engine.close()
+
+        asyncio.run(run())
+
+    return play
+
+
+async def waiting(house: House, who: Consumer) -> list[EventId]:
+    page = await house.consumption.unstarted(who, "sold", since_ms=None, limit=100, offset=0)
+    assert page.total == len(page.rows)
+    assert all(row.state is None for row in page.rows)
+    return [row.event.id for row in page.rows]
+
+
+def test_of_racing_consumers_exactly_one_begins(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        racers = [house.consumption.begin(consumer(by=f"worker-{n}"), event_id) for n in range(20)]
+
+        results = await asyncio.gather(*racers, return_exceptions=True)
+
+        winners = [each for each in results if isinstance(each, Transaction)]
+        losers = [each for each in results if isinstance(each, Conflict) and each.code == "transaction_exists"]
+        assert (len(winners), len(losers)) == (1, 19)
+
+    stage(scene)
+
+
+def test_without_a_lease_a_dead_consumer_keeps_its_transaction(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        await house.consumption.begin(consumer(), event_id)
+        house.clock.at_ms += 365 * 86_400_000
+
+        assert await waiting(house, consumer()) == []
+        with pytest.raises(Conflict):
+            await house.consumption.begin(consumer(), event_id)
+
+    stage(scene)
+
+
+def test_a_lease_that_ran_out_offers_the_event_again_and_the_history_keeps_it(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        await house.consumption.begin(consumer(by="worker-1"), event_id)
+        house.clock.at_ms += LEASE_MS - 1
+        assert await waiting(house, consumer()) == []
+        with pytest.raises(Conflict):
+            await house.consumption.begin(consumer(by="worker-2"), event_id)
+
+        house.clock.at_ms += 1
+        assert await waiting(house, consumer()) == [event_id]
+        taken = await house.consumption.begin(consumer(by="worker-2"), event_id)
+
+        assert taken.started_ms == START_MS + LEASE_MS
+        assert [(step.left, step.entered, step.by) for step in taken.history] == [
+            (None, "processing", "worker-1"),
+            (None, "processing", "worker-2"),
+        ]
+        assert await waiting(house, consumer()) == []
+
+    stage(scene, lease_ms=LEASE_MS)
+
+
+def test_an_ended_transaction_never_comes_back(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        await house.consumption.begin(consumer(), event_id)
+        await house.consumption.end(consumer(), event_id, TransactionState.FAILED, None)
+        house.clock.at_ms += 10 * LEASE_MS
+
+        assert await waiting(house, consumer()) == []
+        with pytest.raises(Conflict):
+            await house.consumption.begin(consumer(), event_id)
+
+    stage(scene, lease_ms=LEASE_MS)
+
+
+def test_an_end_is_told_once_and_may_be_repeated_word_for_word(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        await house.consumption.begin(consumer(), event_id)
+        first = await house.consumption.end(consumer(), event_id, TransactionState.FINISHED, "done")
+        house.clock.at_ms += 1
+
+        assert await house.consumption.end(consumer(), event_id, TransactionState.FINISHED, "done") == first
+        with pytest.raises(Conflict) as refused:
+            await house.consumption.end(consumer(), event_id, TransactionState.FINISHED, None)
+        assert refused.value.code == "transaction_ended"
+
+    stage(scene)
+
+
+def test_what_was_never_begun_can_be_neither_ended_nor_moved(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        event = await house.consumption.event(consumer(), event_id)
+
+        with pytest.raises(NotFound):
+            await house.consumption.end(consumer(), event_id, TransactionState.FINISHED, None)
+        with pytest.raises(NotFound):
+            await house.consumption.move(consumer(), event, TransactionState.FINISHED)
+
+    stage(scene)
+
+
+def test_the_other_environment_s_event_is_not_there(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept(Environment.TEST)
+
+        with pytest.raises(NotFound):
+            await house.consumption.event(consumer(), event_id)
+        with pytest.raises(NotFound):
+            await house.consumption.begin(consumer(), event_id)
+        assert await waiting(house, consumer()) == []
+        assert await waiting(house, consumer(environment=Environment.TEST)) == [event_id]
+
+    stage(scene)
+
+
+def test_open_transactions_are_counted_however_many_groups_there_are(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        event = await house.consumption.event(consumer(), event_id)
+        groups = [consumer(f"group-{n:03d}") for n in range(GROUPS_READ_AT_ONCE + 1)]
+        for group in groups:
+            await house.consumption.begin(group, event_id)
+        await house.consumption.end(groups[0], event_id, TransactionState.FINISHED, None)
+
+        standing = await house.consumption.move(groups[1], event, TransactionState.FAILED)
+
+        assert standing.transactions_total == GROUPS_READ_AT_ONCE + 1
+        assert standing.transactions_open == GROUPS_READ_AT_ONCE - 1
+        house.clock.at_ms += LEASE_MS
+        page = await house.consumption.unstarted(groups[-1], "sold", since_ms=None, limit=1, offset=0)
+        (row,) = page.rows
+        assert row.transaction is not None
+        assert row.transaction.tx_key == groups[-1].tx_key
+
+    stage(scene, lease_ms=LEASE_MS)
+
+
+def test_started_events_are_listed_by_state_and_page(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        events = []
+        for _ in range(3):
+            house.clock.at_ms += 1
+            events.append(await house.accept())
+            await house.consumption.begin(consumer(), events[-1])
+        await house.consumption.end(consumer(), events[1], TransactionState.FAILED, "why")
+
+        async def listed(state: TransactionState, *, since_ms: int | None = None, offset: int = 0) -> list[EventId]:
+            page = await house.consumption.started(
+                consumer(), "sold", state, since_ms=since_ms, limit=1, offset=offset
+            )
+            return [row.event.id for row in page.rows]
+
+        assert await listed(TransactionState.PROCESSING) == [events[0]]
+        assert await listed(TransactionState.PROCESSING, offset=1) == [events[2]]
+        assert await listed(TransactionState.PROCESSING, since_ms=START_MS + 3) == [events[2]]
+        assert await listed(TransactionState.PROCESSING, since_ms=START_MS + 4) == []
+        assert await listed(TransactionState.FAILED) == [events[1]]
+        assert await listed(TransactionState.FINISHED) == []
+
+    stage(scene)
+
+
+def test_transactions_of_all_groups_are_listed_with_their_events(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event_id = await house.accept()
+        for tx_key in ("mailer", "biller"):
+            await house.consumption.begin(consumer(tx_key), event_id)
+        query = TransactionQuery(organisation_id=ORGANISATION, type="sold")
+
+        page = await house.consumption.transactions(query, limit=1)
+        rest = await house.consumption.transactions(query, limit=1, cursor=page.next_cursor)
+
+        found = {row.transaction.tx_key: row.event.id for row in (*page.rows, *rest.rows)}
+        assert found == {"mailer": event_id, "biller": event_id}
+
+    stage(scene)
