@@ -11,7 +11,7 @@ import msgspec
 from pydantic import SecretStr
 
 from tocsin.bootstrap import LIMITS
-from tocsin.settings import settings_model
+from tocsin.settings import scalars, settings_model
 
 TARGET = Path(__file__).with_name("settings.md")
 
@@ -45,11 +45,20 @@ def descriptions(kind: type[msgspec.Struct]) -> dict[str, str]:
     return found
 
 
+def scalar_names(kind: type[msgspec.Struct]) -> list[str]:
+    """Return the fields of a struct of limits that are settings."""
+    return [name for name, _, _ in scalars(kind)]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:].rstrip(".") + "."
+
+
 def document() -> str:
     """Return the whole page."""
     model = settings_model(LIMITS)
-    limits = {f"{prefix}_{field.name}" for prefix, kind in LIMITS.items() for field in msgspec.structs.fields(kind)}
-    parts = [_HEAD, "## General\n\n| Variable | Default | Meaning |\n|---|---|---|\n"]
+    limits = {f"{prefix}_{name}" for prefix, kind in LIMITS.items() for name in scalar_names(kind)}
+    parts = [_HEAD, "\n## General\n\n| Variable | Default | Meaning |\n|---|---|---|\n"]
     for name, field in model.model_fields.items():
         if name not in limits:
             default = "" if field.default in (None, "") else f"`{field.default}`"
@@ -59,11 +68,10 @@ def document() -> str:
         title = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
         rows = []
         meanings = descriptions(kind)
-        for limit in msgspec.structs.fields(kind):
-            name = f"{prefix}_{limit.name}"
-            if name in model.model_fields:
-                default = model.model_fields[name].default
-                rows.append(f"| `TOCSIN_{name.upper()}` | `{default}` | {meanings.get(limit.name, '')} |\n")
+        for limit in scalar_names(kind):
+            name = f"{prefix}_{limit}"
+            default = model.model_fields[name].default
+            rows.append(f"| `TOCSIN_{name.upper()}` | `{default}` | {_sentence(meanings[limit])} |\n")
         parts.append(f"\n## `{prefix}`: {title}\n\n| Variable | Default | Meaning |\n|---|---|---|\n{''.join(rows)}")
     return "".join(parts)
 

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tocsin.transports.addresses import AddressPolicy
 from tocsin.transports.outbound import Client, Reply, Request
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -168,6 +169,25 @@ async def exchange(client: Client, request: Request) -> Reply:
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     client.send(request, answer.set_result)
     return await answer
+
+
+Scenario = Callable[[Client, Receiver], Awaitable[None]]
+
+
+def run(scenario: Scenario, client: Client | None = None, receiver: Receiver | None = None) -> None:
+    """Run a scenario with an open client, by default one that may reach loopback, and an open receiver."""
+
+    async def main() -> None:
+        used = client if client is not None else Client(AddressPolicy(LOOPBACK))
+        async with receiver if receiver is not None else Receiver() as opened:
+            await used.open()
+            try:
+                async with asyncio.timeout(30):
+                    await scenario(used, opened)
+            finally:
+                await used.close()
+
+    asyncio.run(main())
 
 
 def post(url: str, body: bytes = b"{}", *, timeout_s: float = 5.0) -> Request:

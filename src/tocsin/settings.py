@@ -52,6 +52,10 @@ class _Base(BaseSettings):
     jwt_audience: str = Field("tocsin", min_length=1, description="Claim aud that tokens must have.")
     plan_changes: bool = Field(True, description="Whether an organisation may change its own plan.")
     retention_days: float = Field(90.0, ge=0, description="How long events are kept, in days; 0 is for ever.")
+    transaction_lease_s: float = Field(
+        0.0, ge=0, description="How long a consumer may keep a transaction unfinished, in seconds; 0 is for ever."
+    )
+    debug: bool = Field(False, description="Whether error answers tell internal details; never in production.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="The least severe to log.")
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="auto is text on a terminal.")
 
@@ -134,7 +138,7 @@ class Settings:
             others: the fields that are no settings of their own.
         """
         assert self._groups[prefix] is kind
-        given = {name: getattr(self.values, f"{prefix}_{name}") for name, _, _ in _scalars(kind)}
+        given = {name: getattr(self.values, f"{prefix}_{name}") for name, _, _ in scalars(kind)}
         return kind(**{**given, **others})
 
 
@@ -142,12 +146,12 @@ def settings_model(groups: dict[str, type[msgspec.Struct]]) -> type[BaseSettings
     """Return the model of all settings: the named ones, and every limit of every group."""
     fields: dict[str, Any] = {}
     for prefix, kind in groups.items():
-        for name, annotation, default in _scalars(kind):
+        for name, annotation, default in scalars(kind):
             fields[f"{prefix}_{name}"] = (annotation, Field(default, ge=None if annotation is bool else 0))
     return create_model("AllSettings", __base__=_Base, **fields)
 
 
-def _scalars(kind: type[msgspec.Struct]) -> list[tuple[str, type, Any]]:
+def scalars(kind: type[msgspec.Struct]) -> list[tuple[str, type, Any]]:
     """Return name, type and default of a struct's numbers and flags; other fields are not settings."""
     return [
         (field.name, type(field.default), field.default)

@@ -82,6 +82,12 @@ async def send_bomb(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
+async def send_transfer_bomb(writer: asyncio.StreamWriter) -> None:
+    length = b"%x\r\n" % len(bomb())
+    writer.write(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + length + bomb() + b"\r\n0\r\n\r\n")
+    await writer.drain()
+
+
 FOREVER = 1_000_000
 ENDLESS_BODY = flood(HEAD + b"Content-Length: 10737418240\r\n\r\n", CHUNK, FOREVER)
 ENDLESS_CHUNKS = flood(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + CHUNK + b"\r\n", FOREVER)
@@ -100,6 +106,8 @@ HOSTILE: dict[str, tuple[Behaviour, int | None, ErrorClass | None]] = {
     "endless chunks": (ENDLESS_CHUNKS, 200, None),
     "endless body without a length": (ENDLESS_TO_CLOSE, 200, None),
     "gzip bomb": (send_bomb, 200, None),
+    "gzip bomb as a transfer encoding": (send_transfer_bomb, 200, ErrorClass.PROTOCOL),
+    "switched protocols": (say(b"HTTP/1.1 101 Yes\r\nUpgrade: x\r\n\r\n"), None, ErrorClass.PROTOCOL),
     "50 MB header": (HUGE_HEADER, 200, ErrorClass.PROTOCOL),
     "a million headers": (MANY_HEADERS, 200, ErrorClass.PROTOCOL),
     "endless interim answers": (ENDLESS_INTERIM, None, ErrorClass.PROTOCOL),
@@ -168,6 +176,40 @@ def test_a_bomb_is_kept_as_it_came() -> None:
     assert reply.body == bomb()[:BODY_KEPT_BYTES]
     assert reply.truncated
     assert receiver.requests[0].header("Accept-Encoding") is None
+
+
+def test_a_receiver_that_never_reads_is_given_up_at_the_deadline() -> None:
+    async def main() -> None:
+        client = Client(AddressPolicy(LOOPBACK))
+        await client.open()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            began = time.monotonic()
+            reply = await exchange(client, post(url, bytes(16 * MEBIBYTE), timeout_s=DEADLINE_S))
+            assert time.monotonic() - began <= DEADLINE_S + MARGIN_S
+            assert (reply.status, reply.error_class) == (None, ErrorClass.TIMEOUT)
+        await client.close()
+
+    asyncio.run(main())
+
+
+def test_an_answer_nobody_asked_for_is_not_taken_for_the_next_one() -> None:
+    async def main() -> None:
+        client = Client(AddressPolicy(LOOPBACK))
+        await client.open()
+        stray = b"HTTP/1.1 299 Stray\r\nContent-Length: 0\r\n\r\n"
+
+        async def twice(writer: asyncio.StreamWriter) -> None:
+            writer.write(HEAD + b"Content-Length: 0\r\n\r\n" + stray)
+            await hang(writer)
+
+        async with Receiver() as receiver:
+            receiver.answers.append(twice)
+            assert [(await exchange(client, post(receiver.url()))).status for _ in range(3)] == [200] * 3
+        await client.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

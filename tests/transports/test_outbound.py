@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from receivers import LOOPBACK, Answer, Receiver, exchange, hang, post, self_signed, unused_port
+from receivers import LOOPBACK, Answer, Receiver, exchange, hang, post, run, self_signed, unused_port
 from tocsin.core.delivery import ErrorClass
-from tocsin.transports.addresses import AddressPolicy
+from tocsin.transports.addresses import AddressPolicy, Place, UrlFault, parse_url
 from tocsin.transports.outbound import BODY_KEPT_BYTES, USER_AGENT, Client, Limits, Reply, Request
 
 ALLOWED = AddressPolicy(LOOPBACK)
-Scenario = Callable[[Client, Receiver], Awaitable[None]]
-
-
-def run(scenario: Scenario, client: Client | None = None, receiver: Receiver | None = None) -> None:
-    async def main() -> None:
-        used = client if client is not None else Client(ALLOWED)
-        async with receiver if receiver is not None else Receiver() as opened:
-            await used.open()
-            try:
-                async with asyncio.timeout(30):
-                    await scenario(used, opened)
-            finally:
-                await used.close()
-
-    asyncio.run(main())
 
 
 def test_a_request_arrives_as_it_was_written_and_its_answer_comes_back() -> None:
@@ -301,75 +284,36 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_a_vouched_one_take
     run(taken, Client(ALLOWED, ca_file=authority), Receiver(tls=context))
 
 
-def test_a_name_is_looked_up_once_for_many_and_again_when_its_time_is_over() -> None:
-    asked: list[str] = []
-
+def test_a_request_without_an_answer_shows_nothing_of_the_one_before_it() -> None:
     def resolve(host: str) -> tuple[str, ...]:
-        asked.append(host)
+        if host == "a.test":
+            raise OSError
         return ("127.0.0.1",)
 
-    async def scenario(client: Client, receiver: Receiver) -> None:
-        requests = [post(receiver.url(host=host)) for host in ("a.test", "A.test", "a.test.", "b.test") * 5]
-        replies = await asyncio.gather(*(exchange(client, request) for request in requests))
-        assert {reply.status for reply in replies} == {200}
-        assert sorted(asked) == ["a.test", "a.test.", "b.test"]
+    class NotAtTheSocket(AddressPolicy):
+        """Refuses 127.0.0.3 where it is connected to, and not where its URL is checked."""
 
-    async def expired(client: Client, receiver: Receiver) -> None:
-        for _ in range(3):
-            assert (await exchange(client, post(receiver.url(host="c.test")))).status == 200
-        assert asked[-3:] == ["c.test"] * 3
+        def allows(self, address: str) -> bool:
+            return address != "127.0.0.3" and super().allows(address)
 
-    run(scenario, Client(ALLOWED, resolve=resolve))
-    run(expired, Client(ALLOWED, resolve=resolve, limits=Limits(names_ttl_s=0.0)))
-
-
-@pytest.mark.parametrize(
-    ("found", "error_class", "error"),
-    [
-        (OSError("no"), ErrorClass.DNS, "the name a.test does not resolve"),
-        ((), ErrorClass.DNS, "the name a.test has no address"),
-        (("10.0.0.1",), ErrorClass.ADDRESS_REFUSED, "the name a.test leads to a private IP address"),
-        (("127.0.0.1", "10.0.0.1"), ErrorClass.ADDRESS_REFUSED, "the name a.test leads to a private IP address"),
-        (RuntimeError("?"), ErrorClass.INTERNAL, "the name a.test could not be looked up: RuntimeError"),
-    ],
-)
-def test_a_name_without_a_sound_answer_fails(
-    found: Exception | tuple[str, ...], error_class: ErrorClass, error: str
-) -> None:
-    def resolve(_: str) -> tuple[str, ...]:
-        if isinstance(found, Exception):
-            raise found
-        return found
+        def check(self, url: str) -> Place | UrlFault:
+            return parse_url(url)
 
     async def scenario(client: Client, receiver: Receiver) -> None:
-        reply = await exchange(client, post(receiver.url(host="a.test")))
-        assert (reply.error_class, reply.error) == (error_class, error)
-        assert receiver.connections == 0
+        no_answer = [
+            post(receiver.url(), timeout_s=0.1),
+            post("http://a.test/"),
+            post(f"http://127.0.0.1:{unused_port()}/"),
+            post("http://127.0.0.3/"),
+            post("ftp://127.0.0.1/"),
+        ]
+        for request in no_answer:
+            receiver.answers.extend([Answer(201, (("X-A", "1"),), b"before"), hang])
+            assert (await exchange(client, post(receiver.url()))).status == 201
+            reply = await exchange(client, request)
+            assert reply.error_class is not None
+            assert (reply.status, reply.headers, reply.body, reply.truncated) == (None, (), b"", False)
+            assert reply.connect_ms is None
+            receiver.answers.clear()
 
-    run(scenario, Client(ALLOWED, resolve=resolve))
-
-
-def test_a_slow_name_is_given_up_and_neither_others_nor_the_close_wait_for_it() -> None:
-    released = threading.Event()
-
-    def resolve(host: str) -> tuple[str, ...]:
-        if host == "slow.test":
-            released.wait()
-        return ("127.0.0.1",)
-
-    async def scenario(client: Client, receiver: Receiver) -> None:
-        slow = [asyncio.create_task(exchange(client, post(receiver.url(host="slow.test")))) for _ in range(40)]
-        assert (await exchange(client, post(receiver.url(host="quick.test")))).status == 200
-        for reply in await asyncio.gather(*slow):
-            assert reply.error_class is ErrorClass.DNS
-            assert reply.error == "the name slow.test did not resolve within 0.4 s"
-            assert reply.duration_ms < 900
-        client.send(post(receiver.url(host="slow.test")), lambda _: None)
-        began = time.monotonic()
-        await client.close()
-        assert time.monotonic() - began < 1.0
-
-    try:
-        run(scenario, Client(ALLOWED, resolve=resolve, limits=Limits(resolve_s=0.4, resolvers_max=2)))
-    finally:
-        released.set()
+    run(scenario, Client(NotAtTheSocket(LOOPBACK), resolve=resolve))

@@ -7,33 +7,17 @@ import gc
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pycurl
 import pytest
 
-from receivers import LOOPBACK, Receiver, exchange, hang, post
+from receivers import LOOPBACK, Receiver, exchange, hang, post, run
 from tocsin.core.delivery import ErrorClass
 from tocsin.transports.addresses import AddressPolicy, Place, UrlFault
 from tocsin.transports.outbound import Client, Limits, Reply
 
 ALLOWED = AddressPolicy(LOOPBACK)
-Scenario = Callable[[Client, Receiver], Awaitable[None]]
-
-
-def run(scenario: Scenario, client: Client | None = None, receiver: Receiver | None = None) -> None:
-    async def main() -> None:
-        used = client if client is not None else Client(ALLOWED)
-        async with receiver if receiver is not None else Receiver() as opened:
-            await used.open()
-            try:
-                async with asyncio.timeout(30):
-                    await scenario(used, opened)
-            finally:
-                await used.close()
-
-    asyncio.run(main())
 
 
 def descriptors() -> int:

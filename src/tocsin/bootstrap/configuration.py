@@ -93,6 +93,12 @@ def secret_key(settings: Settings) -> bytes:
     return key
 
 
+def transaction_lease_ms(settings: Settings) -> int | None:
+    """Return how long a consumer may keep a transaction unfinished; None is for ever."""
+    lease_s: float = settings.values.transaction_lease_s
+    return round(lease_s * 1000) if lease_s else None
+
+
 def retention_ms(settings: Settings) -> int | None:
     """Return how long events are kept; None is for ever."""
     days: float = settings.values.retention_days

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from tocsin.bootstrap.adapters import EngineMailboxes
-from tocsin.bootstrap.configuration import retention_ms, secret_key
+from tocsin.bootstrap.configuration import retention_ms, secret_key, transaction_lease_ms
 from tocsin.core.clock import Clock
 from tocsin.core.destination import Transport
 from tocsin.core.identifiers import IdSequence
@@ -146,7 +146,7 @@ async def build_parts(
         destinations=destinations,
         replay=Replay(engine=engine, ingest=ingest, clock=clock),
         recovery=Recovery(engine=engine, clock=clock, limits=settings.limits("recovery", RecoveryLimits)),
-        consumption=Consumption(engine=engine, clock=clock),
+        consumption=Consumption(engine=engine, clock=clock, lease_ms=transaction_lease_ms(settings)),
         accounts=Accounts(catalog=catalog, engine=engine, vault=vault, clock=clock, ids=ids, plan_limits=PLAN_LIMITS),
         categories=Categories(catalog=catalog, clock=clock, ids=ids, plan_limits=PLAN_LIMITS),
         transports=frozenset(transports),

@@ -119,6 +119,7 @@ def _nativeframe(parts: Parts, ring: KeyRing) -> NativeFrame:
         destinations=parts.destinations,
         clock=parts.clock,
         limits=parts.settings.limits("nativeframe", NativeFrameLimits),
+        debug=values.debug,
     )
 
 

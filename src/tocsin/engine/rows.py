@@ -457,3 +457,5 @@ class MailboxResult(StrEnum):
     UNCHANGED = "unchanged"
     """It was so already, or there was nothing to remove."""
     LIMIT = "limit"
+    NOT_FOUND = "not_found"
+    """The organisation has no such device, or no such event."""

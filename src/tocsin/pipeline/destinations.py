@@ -33,7 +33,15 @@ TEST_TYPE = "tocsin.test"
 
 
 class DestinationBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a destination may ask for."""
+    """What a destination may ask for.
+
+    Attributes:
+        timeout_max_s: the longest attempt; a dispatcher's lease must be longer.
+        concurrency_max: the most attempts at once.
+        retries_max: the most retries of a schedule.
+        retry_wait_max_s: the longest wait of a schedule.
+        rotation_grace_ms: how long an old signing secret signs beside the new one.
+    """
 
     timeout_max_s: float = 60.0
     concurrency_max: int = 256
@@ -152,8 +160,8 @@ class Destinations:
     ) -> Destination:
         """Replace these fields of a destination, named as in ``DestinationSpec``; return it changed.
 
-        In an address a secret field that is left out, or given as ``***``, keeps its value. Enabling forgets why and
-        since when it was disabled.
+        In an address a secret field that is left out keeps its value, and so does every ``***`` within one. Enabling
+        forgets why and since when it was disabled.
 
         Raises: as ``create``, and NotFound.
         """
@@ -161,13 +169,7 @@ class Destinations:
         after = msgspec.structs.replace(before, **changes, updated_ms=self._clock.now_ms())
         if "address" in changes:
             place = organisation_id + destination_id
-            kept = self._vault.target(before).secret_address
-            secret_fields = SECRET_ADDRESS_FIELDS[after.transport]
-            given = changes["address"]
-            whole = {
-                **{k: v for k, v in kept.items() if k in secret_fields},
-                **{k: v for k, v in given.items() if not (k in secret_fields and v == MASK)},
-            }
+            whole = _unmasked(changes["address"], self._vault.target(before).secret_address, after.transport)
             await self._check_address(after.transport, whole)
             address, sealed = self._sealed(after.transport, whole, place)
             after = msgspec.structs.replace(after, address=address, sealed_address=sealed)
@@ -270,6 +272,27 @@ class Destinations:
         secret = {key: value for key, value in address.items() if key in SECRET_ADDRESS_FIELDS[transport] and value}
         shown = {key: _masked(value) if key in secret else value for key, value in address.items()}
         return shown, self._vault.seal(msgspec.json.encode(secret), place) if secret else None
+
+
+def _unmasked(given: dict[str, Any], kept: dict[str, Any], transport: Transport) -> dict[str, Any]:
+    """Return an address with the stored secrets where it leaves them out or masks them."""
+    secrets = SECRET_ADDRESS_FIELDS[transport]
+    whole = {name: value for name, value in kept.items() if name in secrets}
+    for name, value in given.items():
+        whole[name] = _filled(value, kept.get(name), f"address.{name}") if name in secrets else value
+    return whole
+
+
+def _filled(value: Any, kept: Any, path: str) -> Any:
+    if isinstance(value, dict):
+        known = kept if isinstance(kept, dict) else {}
+        return {name: _filled(each, known.get(name), f"{path}.{name}") for name, each in value.items()}
+    if value != MASK:
+        return value
+    if kept is None:
+        reason = f"{MASK} stands for a stored value, and there is none"
+        raise InvalidRequest(f"{path}: {reason}", fields=((path, reason),))
+    return kept
 
 
 def _masked(value: Any) -> Any:

@@ -170,6 +170,10 @@ class Dispatcher:
         self._lane(destination_id).reserved -= 1
         self._held -= 1
 
+    def lease_until_ms(self) -> int:
+        """Return until when what is leased now belongs to this process."""
+        return self._clock.now_ms() + self._limits.lease_ms
+
     def take(self, leases: Sequence[Lease]) -> None:
         """Send these; each has a reserved place."""
         touched = []
@@ -225,7 +229,7 @@ class Dispatcher:
         leases = await self._engine.claim(
             limit=room,
             per_destination=self._limits.claim_per_destination,
-            lease_until_ms=self._clock.now_ms() + self._limits.lease_ms,
+            lease_until_ms=self.lease_until_ms(),
             skip=self._unable(),
         )
         for lease in leases:

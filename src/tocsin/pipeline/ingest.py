@@ -54,6 +54,10 @@ class Sender(Protocol):
         """Give a reserved place back."""
         ...
 
+    def lease_until_ms(self) -> int:
+        """Return until when what is stored now is leased to this sender."""
+        ...
+
     def take(self, leases: Sequence[Lease]) -> None:
         """Send these; each has a reserved place."""
         ...
@@ -66,13 +70,11 @@ class IngestLimits(msgspec.Struct, frozen=True, kw_only=True):
         batch_max: events in one call of the engine.
         waiting_max: events that wait to be stored; above it clients are asked to come back.
         batches_at_once: calls of the engine under way at the same time.
-        lease_ms: how long the deliveries sent at once are leased.
     """
 
     batch_max: int = 256
     waiting_max: int = 10_000
     batches_at_once: int = 2
-    lease_ms: int = 60_000
 
 
 _Waiting = tuple[NewEvent, "asyncio.Future[Receipt]"]
@@ -195,10 +197,9 @@ class Ingest:
         self._flush()
 
     async def _store(self, batch: list[_Waiting]) -> None:
-        lease_until_ms = self._clock.now_ms() + self._limits.lease_ms
         try:
             results: Sequence[Acceptance | TocsinError] = await self._engine.accept(
-                [new for new, _ in batch], lease_until_ms=lease_until_ms
+                [new for new, _ in batch], lease_until_ms=self._sender.lease_until_ms()
             )
         except TocsinError as error:
             results = [error] * len(batch)

@@ -1,4 +1,4 @@
-"""Recovery: fresh deliveries of past events to one destination, for when it was down for longer than its retries."""
+"""Recovery: what one destination missed is sent to it again, for when it was down for longer than its retries."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Recovery:
 
     async def _put_back(self, organisation_id: OrganisationId, found: bytearray) -> int:
         due_ms = self._clock.now_ms()
-        step = self._limits.batch_deliveries * _ID_BYTES
+        step = max(1, self._limits.batch_deliveries) * _ID_BYTES
         done = 0
         for end in range(len(found), 0, -step):
             batch = bytes(found[max(0, end - step) : end])

@@ -37,11 +37,12 @@ from tocsin.dialects.promptjang.rendering import (
     endpoint_shown,
     error_response,
     event_detail,
+    event_page,
     event_summary,
     key_shown,
     organisation_shown,
 )
-from tocsin.engine.rows import EventRow
+from tocsin.engine.rows import EventRow, Page
 from tocsin.web.http import Request
 
 LIMITS = PromptJangLimits()
@@ -342,6 +343,27 @@ def test_an_event_in_a_list_has_the_published_members() -> None:
         "event_type": "order.created",
         "status": "RETRYING",
         "created_at": AT,
+    }
+
+
+def test_a_page_tells_how_to_go_on_and_whether_the_total_is_exact() -> None:
+    rows = [EventRow(event(), EventStatus.DELIVERED)]
+    exact = event_page(Page(rows=rows, next_cursor=b"\xff\xfe", total=142), limit=1, offset=7)
+    assert exact == {
+        "events": [event_summary(rows[0])],
+        "total": 142,
+        "limit": 1,
+        "offset": 7,
+        "next_cursor": "__4",
+    }
+    capped = event_page(Page(rows=[], next_cursor=None, total=10_000, total_is_exact=False), limit=1, offset=0)
+    assert capped == {
+        "events": [],
+        "total": 10_000,
+        "limit": 1,
+        "offset": 0,
+        "next_cursor": None,
+        "total_is_exact": False,
     }
 
 

@@ -11,6 +11,9 @@ class BuildableLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of requests; the contract's own where it names one.
 
     Attributes:
+        body_max_bytes: the longest body; the contract's.
+        page_size_default: rows of a page when none is asked for; the contract's.
+        page_size_max: the most that may be asked for; the contract's.
         name_max_characters: of an event name, a platform and a label, each.
         tx_key_max_characters: of a consumer group's name.
         page_max: the last page that may be asked for, so that no offset leaves 64 bits.

@@ -5,7 +5,7 @@ A reader takes a value as JSON or a query gave it, and returns it as the program
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -213,13 +213,12 @@ def choice(words: type[StrEnum]) -> Reader:
     return read
 
 
-def word(words: Iterable[str]) -> Reader:
+def word(words: Collection[str]) -> Reader:
     """Return a reader of one of these texts."""
-    known: Container[str] = frozenset(words)
     reason = f"must be one of {', '.join(words)}"
 
     def read(value: Any) -> str:
-        if not isinstance(value, str) or value not in known:
+        if not isinstance(value, str) or value not in words:
             raise wrong(reason)
         return value
 

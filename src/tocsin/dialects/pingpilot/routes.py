@@ -69,6 +69,8 @@ class PingPilotLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of the dialect.
 
     Attributes:
+        body_bytes: the longest body.
+        idempotency_key_bytes: the longest ``Idempotency-Key``.
         field_issues_max: faulty values of ``fields`` that one 422 tells.
         wait_max_s: the longest ``?wait=``.
         idempotency_ms: how long a repeat with the same ``Idempotency-Key`` is recognised.

@@ -162,7 +162,7 @@ class AccountRoutes:
         principal = self._guard.guard(request, Scope.READ)
         since_ms = self._clock.now_ms() - self._limits.stats_window_ms
         organisation_id = principal.organisation_id
-        count = _Counter(self._engine, self._clock, budget_s=self._limits.stats_budget_s)
+        count = Tally(self._engine, self._clock, budget_s=self._limits.stats_budget_s)
         events = {
             status.value: await count(
                 EventQuery(
@@ -196,7 +196,7 @@ class AccountRoutes:
         )
 
 
-class _Counter:
+class Tally:
     """Counts what queries match, for no longer than a budget.
 
     Attributes:

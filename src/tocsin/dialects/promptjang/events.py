@@ -10,8 +10,8 @@ from tocsin.core.identifiers import OrganisationId, digest, parse_event_id
 from tocsin.core.organisation import Scope
 from tocsin.dialects.promptjang import parsing
 from tocsin.dialects.promptjang.limits import PromptJangLimits
-from tocsin.dialects.promptjang.listing import parse_listing, show_cursor
-from tocsin.dialects.promptjang.rendering import CORRELATION_ID, accepted, event_detail, event_summary
+from tocsin.dialects.promptjang.listing import parse_listing
+from tocsin.dialects.promptjang.rendering import CORRELATION_ID, accepted, event_detail, event_page
 from tocsin.dialects.promptjang.signing import OpenSecrets, check_signature
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import AttemptQuery, DeliveryQuery, EventRow
@@ -141,17 +141,12 @@ class EventRoutes:
             environment=principal.environment,
             limits=self._limits,
         )
-        answer = {"events": [], "total": 0, "limit": listing.limit, "offset": listing.offset, "next_cursor": None}
+        page = None
         if listing.query is not None:
             page = await self._engine.search(
                 listing.query, limit=listing.limit, cursor=listing.cursor, offset=listing.offset
             )
-            answer["events"] = [event_summary(row) for row in page.rows]
-            answer["total"] = page.total
-            answer["next_cursor"] = show_cursor(page.next_cursor)
-            if not page.total_is_exact:
-                answer["total_is_exact"] = False
-        return json_response(200, answer)
+        return json_response(200, event_page(page, limit=listing.limit, offset=listing.offset))
 
     async def get(self, request: Request) -> Response:
         """Return one event, whichever dialect it came by, with its deliveries and attempts."""

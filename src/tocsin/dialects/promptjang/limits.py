@@ -13,9 +13,13 @@ class PromptJangLimits(msgspec.Struct, frozen=True, kw_only=True):
         control_body_max_bytes: the body of any other route.
         tolerance_s: how far a signature's timestamp may lie from now, either way.
         idempotency_ms: how long an ``Idempotency-Key`` is remembered.
-        page_default, page_max: rows in a list of events.
-        deliveries_max, attempts_max: rows in one event's detail.
-        url_max_characters, description_max_characters, name_max_characters: of what is stored.
+        page_default: rows in a list of events that does not say how many.
+        page_max: rows in a list of events.
+        deliveries_max: deliveries shown in one event's detail.
+        attempts_max: attempts shown of one delivery, or of an event that was sent to no endpoint.
+        url_max_characters: of an endpoint's URL, or of a set of keys'.
+        description_max_characters: of an endpoint's description.
+        name_max_characters: of the name of a key or an organisation.
         event_types_max: types that one endpoint may list.
         open_secrets_max: endpoints whose secrets are kept open in memory.
         stats_window_ms: how far back the statistics look.

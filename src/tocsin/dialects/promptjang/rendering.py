@@ -14,8 +14,9 @@ from tocsin.core.errors import TocsinError
 from tocsin.core.event import Dialect, Event
 from tocsin.core.identifiers import created_ms, prefixed
 from tocsin.core.organisation import ApiKey, Organisation
+from tocsin.dialects.promptjang.listing import show_cursor
 from tocsin.dialects.promptjang.parsing import ENDPOINT, endpoint_of_source
-from tocsin.engine.rows import EventRow
+from tocsin.engine.rows import EventRow, Page
 from tocsin.web.errors import retry_after, status_of
 from tocsin.web.http import Request, Response, json_response
 
@@ -58,6 +59,20 @@ def event_summary(row: EventRow) -> dict[str, Any]:
         "status": row.status.value,
         "created_at": rfc3339(created_ms(event.id)),
     }
+
+
+def event_page(page: Page[EventRow] | None, *, limit: int, offset: int) -> dict[str, Any]:
+    """Return a list of events; ``page`` is None where nothing can match what was asked for."""
+    shown: dict[str, Any] = {
+        "events": [] if page is None else [event_summary(row) for row in page.rows],
+        "total": 0 if page is None else page.total,
+        "limit": limit,
+        "offset": offset,
+        "next_cursor": None if page is None else show_cursor(page.next_cursor),
+    }
+    if page is not None and not page.total_is_exact:
+        shown["total_is_exact"] = False
+    return shown
 
 
 def event_detail(

@@ -85,7 +85,7 @@ class OpenSecrets:
         expiries = [each.expires_ms for each in endpoint.secrets if each.expires_ms is not None]
         until_ms = min((expires_ms for expires_ms in expiries if expires_ms > now_ms), default=_NEVER_MS)
         self._kept.pop(endpoint.id, None)
-        while len(self._kept) >= self._kept_max:
+        while self._kept and len(self._kept) >= self._kept_max:
             del self._kept[next(iter(self._kept))]
         self._kept[endpoint.id] = (endpoint.revision, until_ms, secrets)
         return secrets

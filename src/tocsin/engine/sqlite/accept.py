@@ -8,11 +8,11 @@ from typing import Any
 import apsw
 import msgspec
 
-from tocsin.core.delivery import Lease
-from tocsin.core.event import IdempotencyKey
+from tocsin.core.delivery import DeliveryState, Lease
+from tocsin.core.event import Event, IdempotencyKey
 from tocsin.core.identifiers import EventId, OrganisationId, bucket_of
 from tocsin.core.incident import Incident, IncidentRefusal, advance
-from tocsin.engine.codec import event_row, incident_body, incident_of
+from tocsin.engine.codec import STATE_CODES, event_row, incident_body, incident_of
 from tocsin.engine.rows import (
     Acceptance,
     Accepted,
@@ -24,9 +24,12 @@ from tocsin.engine.rows import (
     Repeated,
 )
 from tocsin.engine.sqlite import settle
+from tocsin.engine.sqlite.faults import lies_with_the_store
 from tocsin.engine.sqlite.sql import SQL, fetch_by_rows, first, insert
 
-_READY, _LEASED, _BLOCKED = 0, 1, 2
+_READY = STATE_CODES[DeliveryState.READY]
+_LEASED = STATE_CODES[DeliveryState.LEASED]
+_BLOCKED = STATE_CODES[DeliveryState.BLOCKED]
 
 _Known = dict[bytes, tuple[EventId, bytes]]
 
@@ -38,9 +41,9 @@ def accept(
     connection.execute("savepoint batch")
     try:
         results = _Batch(connection, lease_until_ms=lease_until_ms, now_ms=now_ms).store(events)
-    except (apsw.FullError, apsw.IOError, apsw.CorruptError):
-        raise
-    except Exception as error:  # noqa: BLE001  told as this event's result; the others of the batch go on
+    except Exception as error:
+        if lies_with_the_store(error):
+            raise
         connection.execute("rollback to batch")
         connection.execute("release batch")
         if len(events) == 1:
@@ -70,6 +73,11 @@ class _Batch:
         self._keys: list[tuple[Any, ...]] = []
         self._deliveries: list[tuple[Any, ...]] = []
         self._after: list[NewEvent] = []
+        self._fallen: list[Event] = []
+        row = first(connection, "newest_event")
+        assert row is not None
+        self._seq: int = row[0]
+        self._newest: bytes = row[1] or b""
 
     def store(self, events: Sequence[NewEvent]) -> list[Acceptance]:
         self._look_up_keys(events)
@@ -83,6 +91,8 @@ class _Batch:
             self._connection.execute(SQL["save_quota"], (organisation_id, counter, used))
         for new in self._after:
             self._follow_up(new)
+        for event in self._fallen:
+            self._connection.execute(SQL["cut_runs"], (event.id, event.organisation_id, event.type))
         return results
 
     def _look_up_keys(self, events: Sequence[NewEvent]) -> None:
@@ -114,10 +124,18 @@ class _Batch:
             self._known[key.digest] = (event.id, key.fingerprint)
             expires_ms = self._now_ms + key.expires_after_ms
             self._keys.append((key.bucket, key.digest, event.id, key.fingerprint, expires_ms))
-        self._events.append(event_row(event))
+        self._stage_event(event)
         if new.mailbox_channel is not None or event.replay_of is not None:
             self._after.append(new)
         return Accepted(event, self._stage_deliveries(msgspec.structs.replace(new, event=event)))
+
+    def _stage_event(self, event: Event) -> None:
+        self._seq += 1
+        self._events.append((self._seq, *event_row(event)))
+        if event.id < self._newest:
+            self._fallen.append(event)
+        else:
+            self._newest = event.id
 
     def _repeated(self, keys: tuple[IdempotencyKey, ...]) -> Acceptance | None:
         first_known: EventId | None = None
@@ -182,6 +200,7 @@ class _Batch:
                     number,
                     0,
                     delivery.lane,
+                    None if delivery.lane is None else self._seq,
                 )
             )
         return tuple(leases)
@@ -212,7 +231,8 @@ class _Batch:
     def _follow_up(self, new: NewEvent) -> None:
         event = new.event
         if new.mailbox_channel is not None:
-            self._connection.execute(SQL["fill_mailboxes"], (event.id, new.mailbox_expires_ms, new.mailbox_channel))
+            items = (event.id, new.mailbox_expires_ms, new.mailbox_channel, event.organisation_id)
+            self._connection.execute(SQL["fill_mailboxes"], items)
         if event.replay_of is not None:
-            self._connection.execute(SQL["mark_replayed"], (event.replay_of, event.id))
+            self._connection.execute(SQL["mark_replayed"], (event.id, event.replay_of, event.organisation_id))
             settle.cancel_waiting(self._connection, event.organisation_id, event.replay_of, now_ms=self._now_ms)

@@ -33,9 +33,12 @@ class DirectoryLock:
         """Take the lock.
 
         Raises:
-            EngineRefused: another process has it.
+            EngineRefused: another process has it, or this one may not write there.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise EngineRefused(f"{self._path} cannot be written: {error.strerror}; choose another --data") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -55,19 +58,41 @@ class DirectoryLock:
             self._descriptor = None
 
 
-def check_version() -> str:
+def check_version(minimum: tuple[int, int, int] = VERSION_MIN) -> str:
     """Return SQLite's version.
+
+    Args:
+        minimum: the lowest that is taken.
 
     Raises:
         EngineRefused: it is one that can corrupt a database.
     """
     version = apsw.sqlite_lib_version()
-    if tuple(int(part) for part in version.split(".")) < VERSION_MIN:
-        wanted = ".".join(map(str, VERSION_MIN))
+    if tuple(int(part) for part in version.split(".")) < minimum:
+        wanted = ".".join(map(str, minimum))
         raise EngineRefused(
             f"SQLite {version} can corrupt its write-ahead log; install apsw with SQLite {wanted} or later"
         )
     return version
+
+
+def make_directory(directory: Path) -> None:
+    """Make the data directory, readable by nobody else, and have its name on the disk; one that is there is left.
+
+    Raises:
+        EngineRefused: it cannot be made.
+    """
+    try:
+        if directory.is_dir():
+            return
+        directory.mkdir(mode=0o700, parents=True)
+        parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        raise EngineRefused(f"{directory} cannot be made: {error.strerror}; choose another --data") from error
 
 
 def open_writer(directory: Path, *, vfs: str | None = None, synchronous: str = "full") -> apsw.Connection:
@@ -81,26 +106,43 @@ def open_writer(directory: Path, *, vfs: str | None = None, synchronous: str = "
         EngineRefused: the file is damaged, no database, or newer than this program.
     """
     path = directory / DATABASE_FILE
-    fresh = not path.exists()
+    connection = None
     try:
+        # Made here and not by SQLite, which would let the world read it until its mode is changed.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=_STATEMENT_CACHE)
-        if fresh:
-            path.chmod(0o600)
-        connection.set_busy_timeout(10_000)
-        connection.execute("pragma journal_mode = wal")
-        connection.execute(f"pragma synchronous = {synchronous}")
-        connection.execute("pragma cache_size = -65536")
-        connection.execute("pragma wal_autocheckpoint = 4000")
-        connection.execute("pragma journal_size_limit = 67108864")
-        damage = _damage(connection)
-        if damage is not None:
-            raise EngineRefused(f"{path} is damaged: {damage}; restore it from a backup")
-        _migrate(connection, path)
-    except apsw.Error as error:
+        _prepare(connection, path, synchronous)
+    except (apsw.Error, OSError) as error:
+        _close(connection)
         raise EngineRefused(
             f"{path} cannot be opened: {error}; restore it from a backup, or choose another --data"
         ) from error
+    except EngineRefused:
+        _close(connection)
+        raise
     return connection
+
+
+def _close(connection: apsw.Connection | None) -> None:
+    if connection is not None:
+        connection.close()
+
+
+def _prepare(connection: apsw.Connection, path: Path, synchronous: str) -> None:
+    connection.set_busy_timeout(10_000)
+    damage = _damage(connection)
+    if damage is not None:
+        raise EngineRefused(f"{path} is damaged: {damage}; restore it from a backup")
+    mode = connection.execute("pragma journal_mode = wal").get
+    if mode != "wal":
+        raise EngineRefused(f"{path} cannot have a write-ahead log on this file system; choose another --data")
+    connection.execute(f"pragma synchronous = {synchronous}")
+    # What a savepoint may have to undo is kept in memory: no commit waits for a second disk or fails by it.
+    connection.execute("pragma temp_store = memory")
+    connection.execute("pragma cache_size = -65536")
+    connection.execute("pragma wal_autocheckpoint = 4000")
+    connection.execute("pragma journal_size_limit = 67108864")
+    _migrate(connection, path)
 
 
 def open_reader(directory: Path, *, vfs: str | None = None) -> apsw.Connection:

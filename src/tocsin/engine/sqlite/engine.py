@@ -13,6 +13,7 @@ import msgspec
 
 from tocsin.core.clock import Clock
 from tocsin.core.delivery import Lease
+from tocsin.core.errors import Unavailable
 from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.core.transaction import Transaction, TransactionRefusal
 from tocsin.engine.rows import (
@@ -23,7 +24,6 @@ from tocsin.engine.rows import (
     CatalogDelta,
     CatalogOp,
     CatalogResult,
-    Deliver,
     Durability,
     Finished,
     Info,
@@ -32,15 +32,15 @@ from tocsin.engine.rows import (
     NewEvent,
     Page,
     Query,
-    Retry,
     Settlement,
     TailPage,
     TransactionStep,
 )
 from tocsin.engine.sqlite import accept, catalog, find, mailbox, search, settle, tend, transact
-from tocsin.engine.sqlite.connection import DirectoryLock, check_version, open_reader, open_writer
+from tocsin.engine.sqlite.connection import DirectoryLock, check_version, make_directory, open_reader, open_writer
 from tocsin.engine.sqlite.readers import Readers
 from tocsin.engine.sqlite.sql import SQL, first
+from tocsin.engine.sqlite.unstarted import Lesson, learn
 from tocsin.engine.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class SqliteEngine:
 
     async def open(self) -> Info:
         self._version = check_version()
-        self._settings.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._settings.directory)
         self._lock.take()
         try:
             await self._writer.start()
@@ -133,7 +133,9 @@ class SqliteEngine:
             lambda c: accept.accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
         )
         for new, result in zip(events, results, strict=True):
-            if isinstance(result, Accepted) and len(result.leases) < len(new.deliveries):
+            if isinstance(result, Accepted) and (
+                len(result.leases) < len(new.deliveries) or new.event.replay_of is not None
+            ):
                 self._work.set()
         return results
 
@@ -178,8 +180,7 @@ class SqliteEngine:
     async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
         now_ms = self._clock.now_ms()
         results = await self._writer.submit(lambda c: settle.amend(c, amendments, now_ms=now_ms))
-        if any(isinstance(each, Retry | Deliver) for each in amendments):
-            self._work.set()
+        self._work.set()
         return results
 
     # -- consume ----------------------------------------------------------------------------------------
@@ -197,10 +198,18 @@ class SqliteEngine:
         found = await self._read(
             lambda c: search.search(c, query, limit=limit, cursor=cursor, offset=offset, now_ms=now_ms)
         )
-        if found.low_water is not None:
-            bindings = found.low_water
-            self._writer.submit(lambda c: c.execute(SQL["raise_low_water"], bindings).fetchall(), urgent=False)
+        lesson = found.lesson
+        if lesson is not None:
+            self._remember(lesson)
         return found.page
+
+    def _remember(self, lesson: Lesson) -> None:
+        """Write down what a search learnt, for the next one's sake; this one does not fail by it."""
+        try:
+            written = self._writer.submit(lambda c: learn(c, lesson), urgent=False)
+        except Unavailable:
+            return
+        written.add_done_callback(lambda each: each.cancelled() or each.exception())
 
     async def tail(self, cursor: int | None, limit: int) -> TailPage:
         return await self._read(lambda c: find.tail(c, cursor, limit))
@@ -210,7 +219,8 @@ class SqliteEngine:
         return 0 if row is None else int(row[0])
 
     async def _read(self, query: Callable[[apsw.Connection], T]) -> T:
-        assert self._readers is not None, "the engine is not open"
+        if self._readers is None:
+            raise Unavailable("the store is closed", retry_after_s=1)
         return await self._readers.run(query)
 
     # -- catalog, mailboxes, tending --------------------------------------------------------------------

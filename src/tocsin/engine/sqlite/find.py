@@ -14,8 +14,8 @@ from tocsin.core.identifiers import OrganisationId
 from tocsin.core.incident import Incident
 from tocsin.engine.codec import delivery_of, event_of, incident_of
 from tocsin.engine.rows import EventRow, TailPage
+from tocsin.engine.sqlite.listings import EVENT_WITH_STATUS, event_row_of
 from tocsin.engine.sqlite.mailbox import unpack_device
-from tocsin.engine.sqlite.search import EVENT_WITH_STATUS, event_row_of
 from tocsin.engine.sqlite.sql import SQL, first
 
 T = TypeVar("T")

@@ -33,8 +33,8 @@ def write(connection: apsw.Connection, ops: Sequence[MailboxOp]) -> list[Mailbox
 def _one(connection: apsw.Connection, op: MailboxOp) -> MailboxResult:
     match op:
         case SaveDevice(device):
-            connection.execute(SQL["save_device"], (device.key, device.organisation_id, _pack(device)))
-            return MailboxResult.DONE
+            saved = first(connection, "save_device", device.key, device.organisation_id, _pack(device))
+            return MailboxResult.NOT_FOUND if saved is None else MailboxResult.DONE
         case Subscribe():
             return _subscribe(connection, op)
         case Unsubscribe():
@@ -42,6 +42,8 @@ def _one(connection: apsw.Connection, op: MailboxOp) -> MailboxResult:
         case KeepSubscriptions():
             return _keep(connection, op)
         case PutItem():
+            if not _has_device(connection, op) or not _has_event(connection, op):
+                return MailboxResult.NOT_FOUND
             row = first(connection, "put_item", op.device_key, op.delivery_id, op.event_id, op.expires_ms)
         case AckItem():
             row = first(connection, "ack_item", op.device_key, op.delivery_id, op.organisation_id)
@@ -50,10 +52,20 @@ def _one(connection: apsw.Connection, op: MailboxOp) -> MailboxResult:
     return MailboxResult.UNCHANGED if row is None else MailboxResult.DONE
 
 
+def _has_device(connection: apsw.Connection, op: Subscribe | PutItem) -> bool:
+    return first(connection, "device_exists", op.device_key, op.organisation_id) is not None
+
+
+def _has_event(connection: apsw.Connection, op: PutItem) -> bool:
+    return first(connection, "seq_of_event", op.event_id, op.organisation_id) is not None
+
+
 def _subscribe(connection: apsw.Connection, op: Subscribe) -> MailboxResult:
+    if not _has_device(connection, op):
+        return MailboxResult.NOT_FOUND
     if first(connection, "is_subscribed", op.device_key, op.channel_id, op.organisation_id) is not None:
         return MailboxResult.UNCHANGED
-    count = first(connection, "subscribers_of", op.channel_id, op.limit)
+    count = first(connection, "subscribers_of", op.channel_id, op.organisation_id, op.limit)
     if count is not None and count[0] >= op.limit:
         return MailboxResult.LIMIT
     connection.execute(SQL["subscribe"], (op.device_key, op.channel_id, op.organisation_id))

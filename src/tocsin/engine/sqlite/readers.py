@@ -63,4 +63,11 @@ class Readers:
             self._connections.append(connection)
         deadline_s = time.monotonic() + self._query_max_s
         connection.set_progress_handler(lambda: time.monotonic() > deadline_s, _STEPS_BETWEEN_CHECKS)
-        return query(connection)
+        # One snapshot: a delivery that moves from one table to another between two statements is not missed.
+        connection.execute("begin")
+        try:
+            return query(connection)
+        finally:
+            connection.set_progress_handler(None)
+            if connection.in_transaction:
+                connection.execute("rollback")

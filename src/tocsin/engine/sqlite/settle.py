@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from tocsin.core.delivery import DeliveryState, Lease
+from tocsin.core.delivery import Attempt, DeliveryState, Lease
 from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId, bucket_of
 from tocsin.engine.codec import STATE_CODES, attempt_body, event_of
 from tocsin.engine.rows import (
@@ -22,7 +22,9 @@ from tocsin.engine.rows import (
 )
 from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, fetch_by_rows, first, insert
 
+_READY = STATE_CODES[DeliveryState.READY]
 _LEASED = STATE_CODES[DeliveryState.LEASED]
+_BLOCKED = STATE_CODES[DeliveryState.BLOCKED]
 _CANCELLED = STATE_CODES[DeliveryState.CANCELLED]
 
 
@@ -36,15 +38,11 @@ def claim(
     now_ms: int,
 ) -> list[Lease]:
     """Lease due deliveries, each destination's oldest first, in rounds over the destinations."""
-    rounds: list[tuple[int, int, bytes]] = []
-    each = min(limit, per_destination)
-    for (destination_id,) in connection.execute(SQL["destinations_with_work"]).fetchall():
-        if destination_id in skip:
-            continue
-        due = connection.execute(SQL["due_of_destination"], (destination_id, now_ms, each))
-        rounds.extend((turn, due_ms, delivery_id) for turn, (delivery_id, due_ms) in enumerate(due))
-    rounds.sort()
-    chosen = [delivery_id for _, _, delivery_id in rounds[:limit]]
+    heads = [row for row in connection.execute(SQL["longest_due"], (now_ms,)) if row[0] not in skip]
+    heads.sort(key=lambda row: row[1])
+    # Every destination comes first to its first turn: those behind the limit are left out from the start.
+    destinations = [destination_id for destination_id, _ in heads[:limit]]
+    chosen = _in_rounds(connection, destinations, limit=limit, per_destination=per_destination, now_ms=now_ms)
     leased = {row[0]: row for row in fetch_by_marks(connection, "lease_deliveries", (lease_until_ms,), chosen)}
     wanted = list({row[1] for row in leased.values()})
     events = {row[0]: event_of(row) for row in fetch_by_marks(connection, "events_by_id", (), wanted)}
@@ -63,6 +61,39 @@ def claim(
     ]
 
 
+def _in_rounds(
+    connection: apsw.Connection,
+    destinations: Sequence[bytes],
+    *,
+    limit: int,
+    per_destination: int,
+    now_ms: int,
+) -> list[bytes]:
+    """Return due deliveries: the first of each destination, then the second of each, the longest due first.
+
+    No more are read of a destination than its turns need: their number is guessed, and doubled where it falls short.
+    """
+    if not destinations:
+        return []
+    turns = min(per_destination, -(-limit // len(destinations)))
+    due = {each: _due(connection, each, turns, now_ms) for each in destinations}
+    while turns < per_destination and sum(map(len, due.values())) < limit:
+        deeper = [each for each, found in due.items() if len(found) == turns]
+        if not deeper:
+            break
+        turns = min(per_destination, 2 * turns)
+        due.update({each: _due(connection, each, turns, now_ms) for each in deeper})
+    rounds = [
+        (turn, due_ms, delivery_id) for found in due.values() for turn, (delivery_id, due_ms) in enumerate(found)
+    ]
+    rounds.sort()
+    return [delivery_id for _, _, delivery_id in rounds[:limit]]
+
+
+def _due(connection: apsw.Connection, destination_id: bytes, limit: int, now_ms: int) -> list[Any]:
+    return connection.execute(SQL["due_of_destination"], (destination_id, now_ms, limit)).fetchall()
+
+
 def extend(connection: apsw.Connection, leases: Sequence[Lease], *, lease_until_ms: int) -> list[bool]:
     """Prolong the leases that still stand."""
     return [
@@ -72,29 +103,23 @@ def extend(connection: apsw.Connection, leases: Sequence[Lease], *, lease_until_
 
 
 def settle(connection: apsw.Connection, settlements: Sequence[Settlement], *, now_ms: int) -> list[bool]:
-    """Record the attempts; move what is finished to the history, make the rest due again."""
-    finished = {each.lease.delivery_id: each for each in settlements if isinstance(each.then, Finished)}
-    taken = {
-        row[0]: row
-        for row in fetch_by_rows(
-            connection,
-            "take_finished",
-            [(delivery_id, each.lease.number) for delivery_id, each in finished.items()],
-        )
-    }
+    """Record the attempts; move what is finished to the history, make the rest due again.
+
+    A lease counts once: whatever else a batch says of it comes too late.
+    """
+    said: dict[_LeaseKey, Settlement] = {}
+    for each in settlements:
+        said.setdefault(_key(each), each)
+    finished = [key for key, each in said.items() if isinstance(each.then, Finished)]
+    taken = {(row[0], row[5]): row for row in fetch_by_rows(connection, "take_finished", finished)}
     history: list[tuple[Any, ...]] = []
     attempts: list[tuple[Any, ...]] = []
     verdicts: list[bool] = []
     for each in settlements:
-        if isinstance(each.then, Finished):
-            row = taken.get(each.lease.delivery_id)
-            number = None if row is None else row[6] + (each.attempt is not None)
-            if row is not None:
-                history.append(_history_row(row, each, number or 0, now_ms))
-        else:
-            number = _retry(connection, each, each.then)
+        in_time = said.pop(_key(each), None) is not None
+        number = _record(connection, each, taken, history, now_ms) if in_time else None
         verdicts.append(number is not None)
-        if each.attempt is not None:
+        if each.attempt is not None and (number is not None or _exists(connection, each.lease.delivery_id)):
             attempts.append((each.lease.delivery_id, number or 0, attempt_body(each.attempt)))
     insert(connection, "insert_history", history)
     insert(connection, "insert_attempts", attempts)
@@ -103,20 +128,40 @@ def settle(connection: apsw.Connection, settlements: Sequence[Settlement], *, no
     return verdicts
 
 
-def _history_row(row: tuple[Any, ...], each: Settlement, attempts_made: int, now_ms: int) -> tuple[Any, ...]:
-    assert isinstance(each.then, Finished)
-    attempt = each.attempt
-    return (
-        *row[:5],
-        STATE_CODES[each.then.state],
-        now_ms,
-        row[5],
-        attempts_made,
-        row[7],
-        None if attempt is None else attempt.status_code,
-        None if attempt is None else attempt.duration_ms,
-        None if attempt is None else attempt.error,
-    )
+_LeaseKey = tuple[DeliveryId, int]
+
+
+def _key(each: Settlement) -> _LeaseKey:
+    return each.lease.delivery_id, each.lease.number
+
+
+def _exists(connection: apsw.Connection, delivery_id: DeliveryId) -> bool:
+    return first(connection, "delivery_exists", delivery_id) is not None
+
+
+def _record(
+    connection: apsw.Connection,
+    each: Settlement,
+    taken: dict[_LeaseKey, tuple[Any, ...]],
+    history: list[tuple[Any, ...]],
+    now_ms: int,
+) -> int | None:
+    """Return the attempt's number, 0 without one, or None when the lease is lost."""
+    if not isinstance(each.then, Finished):
+        return _retry(connection, each, each.then)
+    row = taken.get(_key(each))
+    if row is None:
+        return None
+    attempts_made: int = row[6] + (each.attempt is not None)
+    history.append(_history_row(row, each.then, each.attempt, attempts_made, now_ms))
+    return 0 if each.attempt is None else attempts_made
+
+
+def _history_row(
+    row: tuple[Any, ...], then: Finished, attempt: Attempt | None, attempts_made: int, now_ms: int
+) -> tuple[Any, ...]:
+    last = row[8:] if attempt is None else (attempt.status_code, attempt.duration_ms, attempt.error)
+    return (*row[:5], STATE_CODES[then.state], now_ms, row[5], attempts_made, row[7], *last)
 
 
 def _retry(connection: apsw.Connection, each: Settlement, then: RetryAt) -> int | None:
@@ -195,29 +240,44 @@ def _retry_by_hand(connection: apsw.Connection, each: Retry) -> AmendmentResult:
     row = first(connection, "take_final", each.delivery_id, each.organisation_id)
     if row is None:
         return AmendmentResult.NOT_FOUND
-    state = 0
-    if row[7] is not None and first(connection, "lane_is_busy", row[4], row[7]) is not None:
-        state = 2
-    connection.execute(SQL["revive_delivery"], (*row, state, each.due_ms))
+    state, place = _place(connection, row[4], row[7], _seq(connection, EventId(row[3]), each.organisation_id))
+    connection.execute(SQL["revive_delivery"], (*row, state, each.due_ms, place))
     return AmendmentResult.DONE
 
 
 def _deliver(connection: apsw.Connection, each: Deliver) -> AmendmentResult:
-    if first(connection, "event_exists", each.event_id, each.organisation_id) is None:
+    seq = _seq(connection, each.event_id, each.organisation_id)
+    if seq is None:
         return AmendmentResult.NOT_FOUND
     new = each.delivery
-    busy = new.lane is not None and first(connection, "lane_is_busy", new.destination_id, new.lane) is not None
+    state, place = _place(connection, new.destination_id, new.lane, seq)
     row = (
         new.id,
         bucket_of(new.id),
         each.organisation_id,
         each.event_id,
         new.destination_id,
-        2 if busy else 0,
+        state,
         each.due_ms,
         0,
         0,
         new.lane,
+        place,
     )
     insert(connection, "insert_deliveries", [row])
     return AmendmentResult.DONE
+
+
+def _seq(connection: apsw.Connection, event_id: EventId, organisation_id: OrganisationId) -> int | None:
+    row = first(connection, "seq_of_event", event_id, organisation_id)
+    return None if row is None else int(row[0])
+
+
+def _place(
+    connection: apsw.Connection, destination_id: bytes, lane: bytes | None, seq: int | None
+) -> tuple[int, int | None]:
+    """Return the state in which a delivery joins its lane, and its place there."""
+    if lane is None:
+        return _READY, None
+    busy = first(connection, "lane_is_busy", destination_id, lane) is not None
+    return (_BLOCKED if busy else _READY), seq

@@ -10,18 +10,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import apsw
 
 from tocsin.core.errors import Unavailable
+from tocsin.engine.sqlite.faults import lies_with_the_store, lost_an_fsync
 
 R = TypeVar("R")
 
 Op = Callable[[apsw.Connection], Any]
 """Runs in the writer's thread, in a savepoint of its own."""
 
-_FSYNC_FAILED = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _CLOSE = None
 
 
@@ -108,16 +109,21 @@ class Writer:
         try:
             connection = self._connect()
         except BaseException as error:  # noqa: BLE001  told to whoever waits for the opening
-            self._loop.call_soon_threadsafe(opened.set_exception, error)
+            self._tell(opened, error)
             return
-        self._loop.call_soon_threadsafe(opened.set_result, None)
+        self._tell(opened, None)
         closing = False
         while not closing:
             batch, closing = self._collect()
             if batch:
                 results = self._commit(connection, batch)
-                self._loop.call_soon_threadsafe(self._deliver, results)
+                self._loop.call_soon_threadsafe(self._finish, results)
         connection.close()
+
+    def _tell(self, opened: asyncio.Future[None], error: BaseException | None) -> None:
+        assert self._loop is not None
+        results: list[_Result] = [(opened, None, error)]
+        self._loop.call_soon_threadsafe(self._deliver, results)
 
     def _collect(self) -> tuple[list[_Job], bool]:
         """Return all that waits, once something urgent does or patience is over; and whether to close after it."""
@@ -149,22 +155,28 @@ class Writer:
             connection.execute("commit")
             self.commits += 1
         except apsw.Error as error:
-            if getattr(error, "extendedresult", None) in _FSYNC_FAILED:
+            if lost_an_fsync(error):
                 self._on_fatal(f"fsync failed: {error}")
-            if connection.in_transaction:
-                connection.execute("rollback")
+            self._roll_back(connection)
             failure = Unavailable("the store cannot write now", retry_after_s=2)
             failure.__cause__ = error
             return [(job.future, None, failure) for job in batch]
         return results
 
+    @staticmethod
+    def _roll_back(connection: apsw.Connection) -> None:
+        """Undo what is left of the batch; after some faults SQLite has done so itself."""
+        if connection.in_transaction:
+            with suppress(apsw.Error):
+                connection.execute("rollback")
+
     def _run_one(self, connection: apsw.Connection, job: _Job) -> _Result:
         connection.execute("savepoint op")
         try:
             value = job.op(connection)
-        except (apsw.FullError, apsw.IOError, apsw.CorruptError):
-            raise
-        except Exception as error:  # noqa: BLE001  told to whoever asked; the others of the batch go on
+        except Exception as error:
+            if lies_with_the_store(error):
+                raise
             connection.execute("rollback to op")
             connection.execute("release op")
             return (job.future, None, error)
@@ -173,8 +185,12 @@ class Writer:
 
     # -- in the loop ------------------------------------------------------------------------------------
 
-    def _deliver(self, results: list[_Result]) -> None:
+    def _finish(self, results: list[_Result]) -> None:
         self._waiting -= len(results)
+        self._deliver(results)
+
+    @staticmethod
+    def _deliver(results: list[_Result]) -> None:
         for future, value, error in results:
             if future.cancelled():
                 continue

@@ -169,7 +169,7 @@ class Sender:
         """Fail what is under way, and go on with a new multi handle: the old one's state is not known any more."""
         text = f"the sender failed: {type(error).__name__}"
         for transfer in self._under_way():
-            self._replies.append((transfer.done, transfer.abandon(self._last_s, ErrorClass.INTERNAL, text)))
+            self._replies.append((transfer.done, transfer.reply(self._last_s, ErrorClass.INTERNAL, text)))
         self._hand_over()
         self._tear_down()
         self._names.forget()
@@ -273,7 +273,7 @@ class Sender:
             if answer.error_class is None:
                 self._launch(transfer, answer, now_s)
             else:
-                self._end(transfer, transfer.abandon(now_s, answer.error_class, answer.error or ""))
+                self._end(transfer, transfer.reply(now_s, answer.error_class, answer.error or ""))
 
     def _reap(self, now_s: float) -> None:
         waiting = 1
@@ -296,7 +296,7 @@ class Sender:
             for transfer in [t for t in transfers if now_s >= t.check_s]:
                 transfers.remove(transfer)
                 text = f"the name {host} did not resolve within {transfer.check_s - transfer.began_s:.3g} s"
-                self._end(transfer, transfer.abandon(now_s, ErrorClass.DNS, text))
+                self._end(transfer, transfer.reply(now_s, ErrorClass.DNS, text))
             if not transfers:
                 del self._parked[host]
         for transfer in [t for t in self._running.values() if now_s >= t.check_s]:
@@ -309,7 +309,7 @@ class Sender:
             self._multi.remove_handle(transfer.curl)
             error_class = ErrorClass.TIMEOUT if connected else ErrorClass.CONNECT
             text = f"no complete answer {waited}" if connected else f"no connection {waited}"
-            self._end(transfer, transfer.abandon(now_s, error_class, text))
+            self._end(transfer, transfer.reply(now_s, error_class, text))
         for transfer in self._under_way():
             self._next_check_s = min(self._next_check_s, transfer.check_s)
 

@@ -96,6 +96,7 @@ class Transfer:
     request: Request
     done: Replied
     place: Place
+    _launched_s: float | None
     began_s: float
     deadline_s: float
     check_s: float
@@ -179,15 +180,32 @@ class Transfer:
         """Return the reply to a transfer that libcurl has ended with this code."""
         whole = code == pycurl.E_OK or self._body_bytes > BODY_READ_BYTES
         error_class, error = (None, None) if whole else self._error(code, message)
-        return self._reply(now_s, error_class, error)
+        return self.reply(now_s, error_class, error)
 
-    def abandon(self, now_s: float, error_class: ErrorClass, error: str) -> Reply:
-        """Return the reply to a transfer that is given up, with what has come so far."""
-        return self._reply(now_s, error_class, error)
+    def reply(self, now_s: float, error_class: ErrorClass | None, error: str | None) -> Reply:
+        """Return a reply with what has come so far, and with this error."""
+        # A handle that was not launched again still holds what its last transfer came to.
+        status = 0 if self._launched_s is None else self.curl.getinfo(pycurl.RESPONSE_CODE)
+        connect_ms = None
+        if self._launched_s is not None and self.connecting and self.is_connected():
+            stands = pycurl.APPCONNECT_TIME_T if self.place.scheme == "https" else pycurl.CONNECT_TIME_T
+            waited_s = self._launched_s - self.began_s
+            connect_ms = round(waited_s * 1000 + self.curl.getinfo(stands) / 1000)
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        return Reply(
+            duration_ms=round((now_s - self.began_s) * 1000),
+            status=status if status >= 200 else None,
+            headers=_parsed(self._lines) if status >= 200 else (),
+            body=body[:BODY_KEPT_BYTES],
+            truncated=self._body_bytes > BODY_KEPT_BYTES,
+            connect_ms=connect_ms,
+            error_class=error_class,
+            error=error,
+        )
 
     def release(self) -> None:
         """Let go of the request, so that the handle can wait for the next."""
-        if len(self.request.body) > BODY_KEPT_BYTES:
+        if len(self.request.body) > BODY_KEPT_BYTES and self._method != "GET":
             self.curl.setopt(pycurl.POSTFIELDS, b"")  # libcurl holds it, and many handles may wait
         del self.request, self.done
         self._clear()
@@ -201,6 +219,7 @@ class Transfer:
         self._chunks.clear()
         self._header_bytes = self._body_bytes = 0
         self._headers_overflow = self.connecting = False
+        self._launched_s = None
         self._refused: str | None = None
         self._socket_fault: str | None = None
 
@@ -216,25 +235,6 @@ class Transfer:
         else:
             self.curl.setopt(pycurl.CUSTOMREQUEST, method)
         self._method = method
-
-    def _reply(self, now_s: float, error_class: ErrorClass | None, error: str | None) -> Reply:
-        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        connect_ms = None
-        if self.connecting and self.is_connected():
-            stands = pycurl.APPCONNECT_TIME_T if self.place.scheme == "https" else pycurl.CONNECT_TIME_T
-            waited_s = self._launched_s - self.began_s
-            connect_ms = round(waited_s * 1000 + self.curl.getinfo(stands) / 1000)
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        return Reply(
-            duration_ms=round((now_s - self.began_s) * 1000),
-            status=status if status >= 200 else None,
-            headers=_parsed(self._lines) if status >= 200 else (),
-            body=body[:BODY_KEPT_BYTES],
-            truncated=self._body_bytes > BODY_KEPT_BYTES,
-            connect_ms=connect_ms,
-            error_class=error_class,
-            error=error,
-        )
 
     def _error(self, code: int, message: str) -> tuple[ErrorClass, str]:
         if self._refused is not None:

@@ -1,0 +1,1 @@
+"""Benches: each is a command, and states figures of one run."""

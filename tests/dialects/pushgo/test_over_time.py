@@ -1,0 +1,328 @@
+"""What passes with time: replaced keys, waiting items, remembered op_ids; the clock is moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tocsin.core.clock import DAY_MS
+from tocsin.core.destination import Destination
+from tocsin.core.device import Device, Platform, PushType
+from tocsin.core.event import Event
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, DestinationId, EventId, IdSequence
+from tocsin.core.incident import Incident, IncidentState
+from tocsin.dialects.pushgo import PushGo
+from tocsin.engine.sqlite.engine import SqliteEngine, SqliteSettings
+from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.ingest import Ingest, IngestLimits
+from tocsin.web.auth import KeyRing
+from tocsin.web.http import Request
+from tocsin.web.passwords import ChannelPasswords, PasswordLimits
+
+
+@dataclass
+class ManualClock:
+    """A clock that is moved by hand."""
+
+    wall_ms: int = 1_713_750_000_000
+
+    def now_ms(self) -> int:
+        return self.wall_ms
+
+    def monotonic_s(self) -> float:
+        return self.wall_ms / 1000
+
+
+class NobodySends:
+    """A sender without a place: every delivery waits to be claimed."""
+
+    def reserve(self, destination: Destination) -> bool:
+        return False
+
+    def release(self, destination_id: DestinationId) -> None:
+        """Nothing was reserved."""
+
+    def lease_until_ms(self) -> int:
+        return 0
+
+    def take(self, leases: object) -> None:
+        """Nothing was leased."""
+
+
+class Gateway:
+    """PushGo on a real engine, without a socket."""
+
+    def __init__(self, engine: SqliteEngine, clock: ManualClock) -> None:
+        self.engine = engine
+        self.clock = clock
+        catalog = Catalog(engine)
+        ingest = Ingest(
+            engine=engine,
+            catalog=catalog,
+            sender=NobodySends(),
+            clock=clock,
+            ids=IdSequence(os.urandom),
+            transports=frozenset(),
+            limits=IngestLimits(),
+        )
+        cheap = PasswordLimits(memory_kib=8, passes=1)
+        pushgo = PushGo(
+            ingest=ingest,
+            catalog=catalog,
+            engine=engine,
+            keys=KeyRing(catalog),
+            passwords=ChannelPasswords(clock=clock, entropy=os.urandom, limits=cheap),
+            clock=clock,
+            entropy=os.urandom,
+        )
+        self._handlers = {(route.method, route.path): route for route in pushgo.routes()}
+
+    async def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """Return the data of a successful answer."""
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"content-type", b"application/json")]}
+        request = Request(scope, msgspec.json.encode(body))
+        response = await self._handlers["POST", path].handler(request)
+        data: dict[str, Any] = msgspec.json.decode(response.body)["data"]
+        return data
+
+    async def register(self, platform: str, key: str | None = None) -> tuple[str, str | None]:
+        answer = await self.post("/device/register", platform=platform, device_key=key)
+        return answer["device_key"], answer.get("issue_reason")
+
+    async def subscribed(self) -> tuple[str, str]:
+        """Return a device's key and a new channel that it subscribes to."""
+        key, _ = await self.register("android")
+        answer = await self.post("/channel/subscribe", device_key=key, channel_name="c", password="pass-1234")
+        return key, answer["channel_id"]
+
+    async def device(self, key: str) -> Device:
+        (found,) = await self.engine.find(Device, DEFAULT_ORGANISATION, [key.encode()])
+        assert found is not None
+        return found
+
+    async def pulled(self, key: str) -> list[dict[str, str]]:
+        answer = await self.post("/messages/pull", device_key=key)
+        return [item["payload"] for item in answer["items"]]
+
+
+Play = Callable[[Callable[[Gateway], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Return what plays a scenario on a gateway of its own."""
+
+    async def on_a_gateway(scenario: Callable[[Gateway], Awaitable[None]]) -> None:
+        clock = ManualClock()
+        engine = SqliteEngine(SqliteSettings(directory=tmp_path), clock=clock, on_fatal=pytest.fail)
+        await engine.open()
+        try:
+            await scenario(Gateway(engine, clock))
+        finally:
+            await engine.close()
+
+    return lambda scenario: asyncio.run(on_a_gateway(scenario))
+
+
+def test_a_replaced_key_leads_to_its_successor_for_ten_minutes(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        old, _ = await gateway.register("ios")
+        new, reason = await gateway.register("android", old)
+        assert reason == "platform_mismatch"
+        gateway.clock.wall_ms += 600_000
+        assert await gateway.register("android", old) == (new, "platform_mismatch")
+        gateway.clock.wall_ms += 1
+        third, reason = await gateway.register("android", old)
+        assert reason == "device_key_not_found"
+        assert third not in {old, new}
+
+    play(scenario)
+
+
+def test_requests_that_race_to_replace_a_key_get_one_successor(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        old, _ = await gateway.register("ios")
+        answers = await asyncio.gather(*(gateway.register("android", old) for _ in range(5)))
+        assert len(set(answers)) == 1
+
+    play(scenario)
+
+
+def test_a_replaced_device_is_kept_without_its_vendor_address(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        old, _ = await gateway.register("ios")
+        await gateway.post("/channel/device", device_key=old, channel_type="apns", provider_token="a" * 64)
+        new, _ = await gateway.register("android", old)
+        gone = await gateway.device(old)
+        assert (gone.replaced_by, gone.provider_token) == (new, None)
+        assert await gateway.device(new) == Device(
+            key=new,
+            organisation_id=DEFAULT_ORGANISATION,
+            platform=Platform.ANDROID,
+            changed_ms=gateway.clock.wall_ms,
+        )
+
+    play(scenario)
+
+
+def test_a_vendor_address_is_stored_and_forgotten_and_its_type_stays(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        key, _ = await gateway.register("windows")
+        assert (await gateway.device(key)).push_type is PushType.PRIVATE
+        await gateway.post("/channel/device", device_key=key, channel_type="wns", provider_token="t" * 16)
+        device = await gateway.device(key)
+        assert (device.push_type, device.provider_token) == (PushType.WNS, "t" * 16)
+        await gateway.post("/channel/device/delete", device_key=key, channel_type="wns")
+        device = await gateway.device(key)
+        assert (device.push_type, device.provider_token) == (PushType.WNS, None)
+
+    play(scenario)
+
+
+def event(channel: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "channel_id": channel,
+        "password": "pass-1234",
+        "title": "T",
+        "status": "s",
+        "message": "m",
+        "severity": "low",
+        "event_time": 1,
+        **fields,
+    }
+
+
+def test_an_item_waits_for_thirty_days(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        key, channel = await gateway.subscribed()
+        await gateway.post("/event/create", **event(channel))
+        await gateway.post("/message", channel_id=channel, password="pass-1234", title="T")
+        gateway.clock.wall_ms += 30 * DAY_MS - 1
+        assert len(await gateway.pulled(key)) == 2
+        gateway.clock.wall_ms += 1
+        assert await gateway.pulled(key) == []
+
+    play(scenario)
+
+
+def test_a_message_waits_until_its_ttl(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        key, channel = await gateway.subscribed()
+        message = {"channel_id": channel, "password": "pass-1234", "title": "T"}
+        now_ms = gateway.clock.wall_ms
+        for ttl in (now_ms + 5000, now_ms + 31 * DAY_MS, now_ms, now_ms - 1):
+            await gateway.post("/message", **message, ttl=ttl)
+        assert [each["ttl"] for each in await gateway.pulled(key)] == [str(now_ms + 5000), str(now_ms + 30 * DAY_MS)]
+        gateway.clock.wall_ms += 5000
+        assert [each["ttl"] for each in await gateway.pulled(key)] == [str(now_ms + 30 * DAY_MS)]
+
+    play(scenario)
+
+
+def test_a_far_ttl_is_the_same_request_a_second_later(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        _, channel = await gateway.subscribed()
+        message = {"channel_id": channel, "password": "pass-1234", "title": "T", "op_id": "o", "ttl": 4102444800}
+        first = await gateway.post("/message", **message)
+        gateway.clock.wall_ms += 1000
+        assert await gateway.post("/message", **message) == first
+
+    play(scenario)
+
+
+def test_an_op_id_is_recognised_for_seven_days(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        _, channel = await gateway.subscribed()
+        first = await gateway.post("/event/create", **event(channel, op_id="o"))
+        gateway.clock.wall_ms += 7 * DAY_MS - 1
+        assert await gateway.post("/event/create", **event(channel, op_id="o")) == first
+        gateway.clock.wall_ms += 1
+        again = await gateway.post("/event/create", **event(channel, op_id="o"))
+        assert again["event_id"] != first["event_id"]
+
+    play(scenario)
+
+
+def test_repeats_at_the_same_moment_get_one_answer(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        key, channel = await gateway.subscribed()
+        requests = [gateway.post("/event/create", **event(channel, op_id="o")) for _ in range(20)]
+        answers = await asyncio.gather(*requests)
+        assert all(answer == answers[0] for answer in answers)
+        assert len(await gateway.pulled(key)) == 1
+
+    play(scenario)
+
+
+def test_an_incident_holds_what_its_events_told_last(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        _, channel = await gateway.subscribed()
+        created = await gateway.post(
+            "/event/create",
+            **event(channel, tags=["a"], images=["i"], attrs={"a": 1, "b": {"c": 1}}, metadata={"m": 10**30}),
+        )
+        name = created["event_id"]
+        update = {**event(channel), "event_id": name, "event_time": 5}
+        await gateway.post(
+            "/event/update", **update | {"title": None, "tags": [], "attrs": {"a": None, "b": {"d": 2}}}
+        )
+        await gateway.post(
+            "/event/close", **update | {"title": None, "status": "over", "event_time": 7, "ended_at": 6}
+        )
+        await gateway.post("/event/update", **update | {"title": "late", "event_time": 6})
+        (incident,) = await gateway.engine.find(Incident, DEFAULT_ORGANISATION, [bytes.fromhex(name)])
+
+        assert incident is not None
+        assert incident.channel == channel
+        assert incident.state is IncidentState.CLOSED
+        assert (incident.opened_ms, incident.closed_ms) == (1000, 7000)
+        assert incident.attrs == {"b": {"c": 1, "d": 2}}
+        assert incident.profile == {
+            "title": "T",
+            "status": "over",
+            "message": "m",
+            "severity": "low",
+            "tags": [],
+            "images": ["i"],
+            "metadata": {"m": str(10**30)},
+            "started_at": 1000,
+            "ended_at": 6000,
+        }
+
+    play(scenario)
+
+
+def test_what_is_stored_names_its_source_type_and_subject_and_no_password(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        _, channel = await gateway.subscribed()
+        created = await gateway.post("/event/create", **event(channel))
+        sent = await gateway.post(
+            "/message", channel_id=channel, password="pass-1234", title="T", thing_id="t", occurred_at=2**62
+        )
+        ids = [EventId(bytes.fromhex(text)) for text in (created["event_id"], sent["message_id"])]
+        first, second = await gateway.engine.find(Event, DEFAULT_ORGANISATION, ids)
+
+        assert first is not None
+        assert second is not None
+        assert {first.source, second.source} == {f"pushgo/channel/{channel}"}
+        assert (first.type, second.type) == ("event.created", "message")
+        assert (first.subject, second.subject) == (created["event_id"], "t")
+        assert (first.time_ms, second.time_ms) == (1000, 253_402_300_799_999)
+        for stored in (first, second):
+            assert b"pass-1234" not in stored.data
+            assert "pass-1234" not in str(stored.extension)
+        assert msgspec.json.decode(second.data) == {
+            "channel_id": channel,
+            "title": "T",
+            "thing_id": "t",
+            "occurred_at": 2**62,
+        }
+
+    play(scenario)
