@@ -45,9 +45,9 @@ def descriptions(kind: type[msgspec.Struct]) -> dict[str, str]:
     return found
 
 
-def scalar_names(kind: type[msgspec.Struct]) -> list[str]:
+def scalar_names(defaults: msgspec.Struct) -> list[str]:
     """Return the fields of a struct of limits that are settings."""
-    return [name for name, _, _ in scalars(kind)]
+    return [name for name, _ in scalars(defaults)]
 
 
 def _sentence(text: str) -> str:
@@ -57,20 +57,22 @@ def _sentence(text: str) -> str:
 def document() -> str:
     """Return the whole page."""
     model = settings_model(LIMITS)
-    limits = {f"{prefix}_{name}" for prefix, kind in LIMITS.items() for name in scalar_names(kind)}
+    limits = {f"{prefix}_{name}" for prefix, defaults in LIMITS.items() for name in scalar_names(defaults)}
     parts = [_HEAD, "\n## General\n\n| Variable | Default | Meaning |\n|---|---|---|\n"]
     for name, field in model.model_fields.items():
         if name not in limits:
             default = "" if field.default in (None, "") else f"`{field.default}`"
             secret = " A secret." if SecretStr in getattr(field.annotation, "__args__", ()) else ""
             parts.append(f"| `TOCSIN_{name.upper()}` | {default} | {field.description}{secret} |\n")
-    for prefix, kind in LIMITS.items():
+    for prefix, defaults in LIMITS.items():
+        kind = type(defaults)
         title = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
         rows = []
         meanings = descriptions(kind)
-        for limit in scalar_names(kind):
+        for limit in scalar_names(defaults):
             name = f"{prefix}_{limit}"
-            default = model.model_fields[name].default
+            value = model.model_fields[name].default
+            default = "none" if value is None else value
             rows.append(f"| `TOCSIN_{name.upper()}` | `{default}` | {_sentence(meanings[limit])} |\n")
         parts.append(f"\n## `{prefix}`: {title}\n\n| Variable | Default | Meaning |\n|---|---|---|\n{''.join(rows)}")
     return "".join(parts)

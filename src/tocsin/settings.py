@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import tomllib
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +24,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 L = TypeVar("L", bound=msgspec.Struct)
 
 SETTINGS_FILE = "tocsin.toml"
+FOR_TESTS = "TOCSIN_TEST_"
+"""Environment variables that only the tests read."""
 
 
 class SettingsFault(Exception):
@@ -32,7 +36,11 @@ class _Base(BaseSettings):
     """Settings that are not limits."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TOCSIN_", extra="forbid", toml_file=SETTINGS_FILE, validate_default=True
+        env_prefix="TOCSIN_",
+        env_parse_none_str="none",
+        extra="forbid",
+        toml_file=SETTINGS_FILE,
+        validate_default=True,
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -114,18 +122,20 @@ class Settings:
     """The settings of one process.
 
     Args:
-        groups: the limits of each part of the program, by the prefix of their settings.
+        groups: the default limits of each part of the program, by the prefix of their settings.
         flags: what the command line says; None where it says nothing.
 
     Raises:
-        SettingsFault: a value is refused.
+        SettingsFault: a value is refused, or an environment variable of ours is no setting.
     """
 
-    def __init__(self, groups: dict[str, type[msgspec.Struct]], **flags: Any) -> None:
+    def __init__(self, groups: dict[str, msgspec.Struct], **flags: Any) -> None:
         self._groups = groups
         given = {name: value for name, value in flags.items() if value is not None}
         try:
-            self.values: Any = settings_model(groups)(**given)
+            model = settings_model(groups)
+            _refuse_unknown(model)
+            self.values: Any = model(**given)
         except ValidationError as error:
             raise SettingsFault("; ".join(_fault(each) for each in error.errors())) from None
         except tomllib.TOMLDecodeError as error:
@@ -137,27 +147,43 @@ class Settings:
         Args:
             others: the fields that are no settings of their own.
         """
-        assert self._groups[prefix] is kind
-        given = {name: getattr(self.values, f"{prefix}_{name}") for name, _, _ in scalars(kind)}
-        return kind(**{**given, **others})
+        defaults = self._groups[prefix]
+        assert isinstance(defaults, kind)
+        given = {name: getattr(self.values, f"{prefix}_{name}") for name, _ in scalars(defaults)}
+        return msgspec.structs.replace(defaults, **given, **others)
 
 
-def settings_model(groups: dict[str, type[msgspec.Struct]]) -> type[BaseSettings]:
+def settings_model(groups: dict[str, msgspec.Struct]) -> type[BaseSettings]:
     """Return the model of all settings: the named ones, and every limit of every group."""
     fields: dict[str, Any] = {}
-    for prefix, kind in groups.items():
-        for name, annotation, default in scalars(kind):
-            fields[f"{prefix}_{name}"] = (annotation, Field(default, ge=None if annotation is bool else 0))
+    for prefix, defaults in groups.items():
+        for name, annotation in scalars(defaults):
+            bound = None if annotation is bool else 0
+            fields[f"{prefix}_{name}"] = (annotation, Field(getattr(defaults, name), ge=bound))
     return create_model("AllSettings", __base__=_Base, **fields)
 
 
-def scalars(kind: type[msgspec.Struct]) -> list[tuple[str, type, Any]]:
-    """Return name, type and default of a struct's numbers and flags; other fields are not settings."""
+def scalars(defaults: msgspec.Struct) -> list[tuple[str, Any]]:
+    """Return name and type of a struct's numbers and flags; no other field is a setting.
+
+    A number that may be None is one where its default is a number: a limit that can be lifted by ``none``.
+    """
     return [
-        (field.name, type(field.default), field.default)
-        for field in msgspec.structs.fields(kind)
-        if type(field.default) in (int, float, bool)
+        (field.name, field.type)
+        for field in msgspec.structs.fields(type(defaults))
+        if field.type in (int, float, bool)
+        or (field.type == int | None and getattr(defaults, field.name) is not None)
     ]
+
+
+def _refuse_unknown(model: type[BaseSettings]) -> None:
+    """Refuse a misspelt variable, which would otherwise be passed over in silence."""
+    known = {f"TOCSIN_{name.upper()}" for name in model.model_fields}
+    for name in os.environ:
+        if name.startswith("TOCSIN_") and not name.startswith(FOR_TESTS) and name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsFault(f"environment variable {name} is no setting{hint}")
 
 
 def _fault(error: Any) -> str:

@@ -188,7 +188,7 @@ def test_a_url_of_the_wrong_form_is_refused_with_its_reason(url: str, fault: Url
             Place("https://xn--bcher-kva.example/%C3%A4?q=%C3%BC", "https", "xn--bcher-kva.example", 443, None),
         ),
         ("http://[2606:4700::1]:81/", Place("http://[2606:4700::1]:81/", "http", "2606:4700::1", 81, "2606:4700::1")),
-        ("http://0x08.8.2056/", Place("http://0x08.8.2056/", "http", "0x08.8.2056", 80, "8.8.8.8")),
+        ("http://0x08.8.2056/", Place("http://8.8.8.8/", "http", "8.8.8.8", 80, "8.8.8.8")),
         ("http://xn--9.example/", Place("http://xn--9.example/", "http", "xn--9.example", 80, None)),
     ],
 )

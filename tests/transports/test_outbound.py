@@ -154,6 +154,18 @@ def test_interim_answers_and_trailers_do_not_mix_with_the_headers() -> None:
     run(scenario, receiver=Receiver(interim))
 
 
+def test_headers_that_end_in_line_feeds_alone_are_told_apart() -> None:
+    async def loose(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\nX-A: 1\nX-B:2 \nContent-Length: 0\n\n")
+        await writer.drain()
+
+    async def scenario(client: Client, receiver: Receiver) -> None:
+        reply = await exchange(client, post(receiver.url()))
+        assert reply.headers == (("X-A", "1"), ("X-B", "2"), ("Content-Length", "0"))
+
+    run(scenario, receiver=Receiver(loose))
+
+
 def test_a_redirect_is_the_answer_and_is_not_followed() -> None:
     async def scenario(client: Client, receiver: Receiver) -> None:
         receiver.answers.append(Answer(307, (("Location", receiver.url("/elsewhere")),)))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
+import resource
 import socket
 import threading
 import time
@@ -138,6 +141,31 @@ def test_a_full_client_takes_requests_again_after_its_replies() -> None:
             assert [reply.status for reply in replies] == [200, 200]
 
     run(scenario, Client(ALLOWED, limits=Limits(connections_max=2)))
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_request_for_which_the_process_has_no_socket_is_told_to_be_unsent(room: int) -> None:
+    async def scenario(client: Client, receiver: Receiver) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            limit = os.dup(0) + 64
+            os.close(limit - 64)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            spare = []
+            with contextlib.suppress(OSError):
+                while True:
+                    spare.append(os.dup(0))
+            for _ in range(room):
+                os.close(spare.pop())
+            for descriptor in spare:
+                stack.callback(os.close, descriptor)
+            reply = await exchange(client, post(receiver.url()))
+        assert (reply.unsent, reply.error_class) == (True, ErrorClass.INTERNAL)
+        assert reply.error == "no socket could be opened: Too many open files"
+        assert (await exchange(client, post(receiver.url()))).status == 200
+
+    run(scenario)
 
 
 def test_idle_connections_are_bounded() -> None:

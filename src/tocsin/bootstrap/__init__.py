@@ -10,7 +10,7 @@ import msgspec
 
 from tocsin.bootstrap.adapters import SystemClock
 from tocsin.bootstrap.configuration import LIMITS, load_settings, secret_key
-from tocsin.bootstrap.parts import Parts, build_parts, open_catalog, start
+from tocsin.bootstrap.parts import Parts, UseCases, build_parts, build_use_cases, open_catalog, start
 from tocsin.bootstrap.surface import build_app
 from tocsin.core.clock import Clock
 from tocsin.core.identifiers import IdSequence
@@ -31,6 +31,7 @@ class Gateway(msgspec.Struct, frozen=True):
 
     app: App
     parts: Parts
+    use: UseCases
     first_keys: FirstKeys | None
 
 
@@ -48,10 +49,11 @@ async def gateway(settings: Settings, *, clock: Clock, on_fatal: Callable[[str],
     async with AsyncExitStack() as stack:
         engine, catalog = await open_catalog(settings, clock, on_fatal, stack)
         parts = await build_parts(settings, clock, engine, catalog, stack)
-        first_keys = await provision(catalog, parts.keys, clock)
-        app = build_app(parts)
+        use = build_use_cases(parts)
+        first_keys = await provision(catalog, use.keys, clock)
+        app = build_app(parts, use)
         await start(parts, stack)
-        yield Gateway(app, parts, first_keys)
+        yield Gateway(app, parts, use, first_keys)
 
 
 async def initialise(settings: Settings, *, new_keys: bool) -> FirstKeys | None:

@@ -52,13 +52,17 @@ class OutboundJwks:
     """External key sets, fetched by the guarded client."""
 
     _TIMEOUT_S = 5.0
+    _KEPT_BYTES = 256 * 1024
+    """A large provider's set of keys with their certificates."""
 
-    def __init__(self, client: outbound.Client) -> None:
+    def __init__(self, client: outbound.Sends) -> None:
         self._client = client
 
     async def keys(self, url: str) -> list[dict[str, Any]] | None:
         reply: asyncio.Future[outbound.Reply] = asyncio.get_running_loop().create_future()
-        request = outbound.Request("GET", url, (("Accept", "application/json"),), b"", self._TIMEOUT_S)
+        request = outbound.Request(
+            "GET", url, (("Accept", "application/json"),), b"", self._TIMEOUT_S, self._KEPT_BYTES
+        )
         self._client.send(request, lambda each: None if reply.done() else reply.set_result(each))
         answer = await reply
         if answer.status != 200 or answer.error_class is not None or answer.truncated:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tocsin.core.clock import DAY_MS
+from tocsin.core.quota import PLAN_LIMITS, Plan, PlanLimits
 from tocsin.dialects.buildable import BuildableLimits
 from tocsin.dialects.native import NativeLimits
 from tocsin.dialects.nativeframe import NativeFrameLimits
@@ -31,28 +32,28 @@ from tocsin.web.passwords import PasswordLimits
 from tocsin.web.server import ServerLimits
 from tocsin.web.tokens import TokenLimits
 
-LIMITS: dict[str, type[msgspec.Struct]] = {
-    "ingest": IngestLimits,
-    "dispatch": DispatchLimits,
-    "lane": LaneLimits,
-    "health": HealthLimits,
-    "maintenance": MaintenanceLimits,
-    "destination": DestinationBounds,
-    "recovery": RecoveryLimits,
-    "outbound": outbound.Limits,
-    "store": SqliteSettings,
-    "server": ServerLimits,
-    "rate": RateSettings,
-    "password": PasswordLimits,
-    "jwt": TokenLimits,
-    "pushgo": PushGoLimits,
-    "pingpilot": PingPilotLimits,
-    "buildable": BuildableLimits,
-    "nativeframe": NativeFrameLimits,
-    "native": NativeLimits,
-    "promptjang": PromptJangLimits,
-}
-"""The limits of each part, by the prefix of their settings."""
+LIMITS: dict[str, msgspec.Struct] = {
+    "ingest": IngestLimits(),
+    "dispatch": DispatchLimits(),
+    "lane": LaneLimits(),
+    "health": HealthLimits(),
+    "maintenance": MaintenanceLimits(),
+    "destination": DestinationBounds(),
+    "recovery": RecoveryLimits(),
+    "outbound": outbound.Limits(),
+    "store": SqliteSettings(directory=Path()),
+    "server": ServerLimits(),
+    "rate": RateSettings(),
+    "password": PasswordLimits(),
+    "jwt": TokenLimits(),
+    "pushgo": PushGoLimits(),
+    "pingpilot": PingPilotLimits(),
+    "buildable": BuildableLimits(),
+    "nativeframe": NativeFrameLimits(),
+    "native": NativeLimits(),
+    "promptjang": PromptJangLimits(),
+} | {f"plan_{plan}": limits for plan, limits in PLAN_LIMITS.items()}
+"""The default limits of each part, by the prefix of their settings."""
 
 SECRET_KEY_FILE = "secret.key"  # noqa: S105  a file's name
 
@@ -91,6 +92,11 @@ def secret_key(settings: Settings) -> bytes:
         file.flush()
         os.fsync(file.fileno())
     return key
+
+
+def plan_limits(settings: Settings) -> dict[Plan, PlanLimits]:
+    """Return what each plan allows."""
+    return {plan: settings.limits(f"plan_{plan}", PlanLimits) for plan in Plan}
 
 
 def transaction_lease_ms(settings: Settings) -> int | None:

@@ -13,11 +13,10 @@ import msgspec
 import structlog
 
 from tocsin.bootstrap.adapters import EngineMailboxes
-from tocsin.bootstrap.configuration import retention_ms, secret_key, transaction_lease_ms
+from tocsin.bootstrap.configuration import plan_limits, retention_ms, secret_key, transaction_lease_ms
 from tocsin.core.clock import Clock
 from tocsin.core.destination import Transport
 from tocsin.core.identifiers import IdSequence
-from tocsin.core.quota import PLAN_LIMITS
 from tocsin.dialects.pushgo import PushGoLimits
 from tocsin.engine.protocol import Engine
 from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
@@ -47,7 +46,7 @@ _log = structlog.get_logger("tocsin")
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What dialects are built from."""
+    """An event's way through the gateway, and what everything needs."""
 
     settings: Settings
     clock: Clock
@@ -56,19 +55,25 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     vault: Vault
     engine: Engine
     catalog: Catalog
-    keys: Keys
-    client: outbound.Client
-    passwords: ChannelPasswords
+    client: outbound.Sends
+    urls: UrlChecks
     dispatcher: Dispatcher
     health: DestinationHealth
     ingest: Ingest
+    transports: frozenset[Transport]
+
+
+class UseCases(msgspec.Struct, frozen=True, kw_only=True):
+    """What the dialects call."""
+
+    keys: Keys
+    passwords: ChannelPasswords
     destinations: Destinations
     replay: Replay
     recovery: Recovery
     consumption: Consumption
     accounts: Accounts
     categories: Categories
-    transports: frozenset[Transport]
 
 
 async def open_catalog(
@@ -87,12 +92,12 @@ async def open_catalog(
 async def build_parts(
     settings: Settings, clock: Clock, engine: Engine, catalog: Catalog, stack: AsyncExitStack
 ) -> Parts:
-    """Build the pipeline; nothing of it runs yet."""
+    """Build an event's way; nothing of it runs yet."""
     ids = IdSequence(os.urandom)
     metrics = Metrics()
     vault = Vault(secret_key(settings), os.urandom)
     policy = AddressPolicy(parse_networks(settings.values.outbound_allow))
-    client = outbound.Client(policy, limits=settings.limits("outbound", outbound.Limits))
+    client = outbound.ProcessClient(policy, limits=settings.limits("outbound", outbound.Limits), clock=clock)
     await client.open()
     stack.push_async_callback(client.close)
     transports = _transports(settings, clock, engine, client)
@@ -117,16 +122,6 @@ async def build_parts(
         transports=frozenset(transports),
         limits=settings.limits("ingest", IngestLimits),
     )
-    destinations = Destinations(
-        catalog=catalog,
-        ingest=ingest,
-        vault=vault,
-        urls=UrlChecks(policy),
-        clock=clock,
-        ids=ids,
-        entropy=os.urandom,
-        bounds=settings.limits("destination", DestinationBounds),
-    )
     return Parts(
         settings=settings,
         clock=clock,
@@ -135,21 +130,41 @@ async def build_parts(
         vault=vault,
         engine=engine,
         catalog=catalog,
-        keys=Keys(catalog=catalog, clock=clock, ids=ids, entropy=os.urandom),
         client=client,
-        passwords=ChannelPasswords(
-            clock=clock, entropy=os.urandom, limits=settings.limits("password", PasswordLimits)
-        ),
+        urls=UrlChecks(policy),
         dispatcher=dispatcher,
         health=health,
         ingest=ingest,
-        destinations=destinations,
-        replay=Replay(engine=engine, ingest=ingest, clock=clock),
+        transports=frozenset(transports),
+    )
+
+
+def build_use_cases(parts: Parts) -> UseCases:
+    """Build what the dialects call."""
+    settings, clock, engine, catalog = parts.settings, parts.clock, parts.engine, parts.catalog
+    plans = plan_limits(settings)
+    return UseCases(
+        keys=Keys(catalog=catalog, clock=clock, ids=parts.ids, entropy=os.urandom),
+        passwords=ChannelPasswords(
+            clock=clock, entropy=os.urandom, limits=settings.limits("password", PasswordLimits)
+        ),
+        destinations=Destinations(
+            catalog=catalog,
+            ingest=parts.ingest,
+            vault=parts.vault,
+            urls=parts.urls,
+            clock=clock,
+            ids=parts.ids,
+            entropy=os.urandom,
+            bounds=settings.limits("destination", DestinationBounds),
+        ),
+        replay=Replay(engine=engine, ingest=parts.ingest, clock=clock),
         recovery=Recovery(engine=engine, clock=clock, limits=settings.limits("recovery", RecoveryLimits)),
         consumption=Consumption(engine=engine, clock=clock, lease_ms=transaction_lease_ms(settings)),
-        accounts=Accounts(catalog=catalog, engine=engine, vault=vault, clock=clock, ids=ids, plan_limits=PLAN_LIMITS),
-        categories=Categories(catalog=catalog, clock=clock, ids=ids, plan_limits=PLAN_LIMITS),
-        transports=frozenset(transports),
+        accounts=Accounts(
+            catalog=catalog, engine=engine, vault=parts.vault, clock=clock, ids=parts.ids, plan_limits=plans
+        ),
+        categories=Categories(catalog=catalog, clock=clock, ids=parts.ids, plan_limits=plans),
     )
 
 
@@ -167,7 +182,7 @@ async def start(parts: Parts, stack: AsyncExitStack) -> None:
 
 
 def _transports(
-    settings: Settings, clock: Clock, engine: Engine, client: outbound.Client
+    settings: Settings, clock: Clock, engine: Engine, client: outbound.Sends
 ) -> dict[Transport, protocol.Transport]:
     kept_ms = settings.limits("pushgo", PushGoLimits).mailbox_kept_ms
     return {

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import structlog
 
 from tocsin.bootstrap.adapters import OutboundJwks
-from tocsin.bootstrap.configuration import retention_ms
-from tocsin.bootstrap.parts import Parts
+from tocsin.bootstrap.configuration import plan_limits, retention_ms
+from tocsin.bootstrap.parts import Parts, UseCases
 from tocsin.dialects.buildable import Buildable, BuildableLimits
 from tocsin.dialects.native import Native, NativeLimits
 from tocsin.dialects.nativeframe import NativeFrame, NativeFrameLimits
@@ -30,21 +30,21 @@ from tocsin.web.tokens import TokenLimits, Tokens
 _log = structlog.get_logger("tocsin")
 
 
-def build_app(parts: Parts) -> App:
+def build_app(parts: Parts, use: UseCases) -> App:
     """Return the application: every dialect's routes on one port."""
     settings = parts.settings
     ring = KeyRing(parts.catalog)
-    limits = RateLimits(clock=parts.clock, settings=settings.limits("rate", RateSettings))
-    guard = Guard(keys=ring, catalog=parts.catalog, limits=limits)
-    pushgo = _pushgo(parts, ring)
-    nativeframe = _nativeframe(parts, ring)
-    native = _native(parts, guard)
+    rates = settings.limits("rate", RateSettings, plans=plan_limits(settings))
+    guard = Guard(keys=ring, catalog=parts.catalog, limits=RateLimits(clock=parts.clock, settings=rates))
+    pushgo = _pushgo(parts, use, ring)
+    nativeframe = _nativeframe(parts, use, ring)
+    native = _native(parts, use, guard)
     dialects = (
         pushgo,
-        _pingpilot(parts, ring),
-        _buildable(parts, ring),
+        _pingpilot(parts, use, ring),
+        _buildable(parts, use, ring),
         nativeframe,
-        _promptjang(parts, guard),
+        _promptjang(parts, use, guard),
         native,
         Operations(engine=parts.engine, metrics=parts.metrics),
     )
@@ -61,14 +61,14 @@ def build_app(parts: Parts) -> App:
     )
 
 
-def _pushgo(parts: Parts, ring: KeyRing) -> PushGo:
+def _pushgo(parts: Parts, use: UseCases, ring: KeyRing) -> PushGo:
     token = parts.settings.values.pushgo_token
     return PushGo(
         ingest=parts.ingest,
         catalog=parts.catalog,
         engine=parts.engine,
         keys=ring,
-        passwords=parts.passwords,
+        passwords=use.passwords,
         clock=parts.clock,
         entropy=os.urandom,
         gateway_token=None if token is None else token.get_secret_value(),
@@ -76,22 +76,22 @@ def _pushgo(parts: Parts, ring: KeyRing) -> PushGo:
     )
 
 
-def _pingpilot(parts: Parts, ring: KeyRing) -> PingPilot:
+def _pingpilot(parts: Parts, use: UseCases, ring: KeyRing) -> PingPilot:
     return PingPilot(
         ingest=parts.ingest,
         catalog=parts.catalog,
         keys=ring,
-        accounts=parts.accounts,
+        accounts=use.accounts,
         first_attempts=parts.dispatcher,
         clock=parts.clock,
         limits=parts.settings.limits("pingpilot", PingPilotLimits),
     )
 
 
-def _buildable(parts: Parts, ring: KeyRing) -> Buildable:
+def _buildable(parts: Parts, use: UseCases, ring: KeyRing) -> Buildable:
     return Buildable(
         ingest=parts.ingest,
-        consumption=parts.consumption,
+        consumption=use.consumption,
         keys=ring,
         clock=parts.clock,
         event_retention_ms=retention_ms(parts.settings),
@@ -99,7 +99,7 @@ def _buildable(parts: Parts, ring: KeyRing) -> Buildable:
     )
 
 
-def _nativeframe(parts: Parts, ring: KeyRing) -> NativeFrame:
+def _nativeframe(parts: Parts, use: UseCases, ring: KeyRing) -> NativeFrame:
     values = parts.settings.values
     token_limits = parts.settings.limits("jwt", TokenLimits, issuer=values.jwt_issuer, audience=values.jwt_audience)
     tokens = Tokens(
@@ -116,39 +116,39 @@ def _nativeframe(parts: Parts, ring: KeyRing) -> NativeFrame:
         catalog=parts.catalog,
         engine=parts.engine,
         ingest=parts.ingest,
-        destinations=parts.destinations,
+        destinations=use.destinations,
         clock=parts.clock,
         limits=parts.settings.limits("nativeframe", NativeFrameLimits),
         debug=values.debug,
     )
 
 
-def _promptjang(parts: Parts, guard: Guard) -> PromptJang:
+def _promptjang(parts: Parts, use: UseCases, guard: Guard) -> PromptJang:
     return PromptJang(
         guard=guard,
         catalog=parts.catalog,
         engine=parts.engine,
         ingest=parts.ingest,
-        destinations=parts.destinations,
-        replay=parts.replay,
-        recovery=parts.recovery,
-        keys=parts.keys,
+        destinations=use.destinations,
+        replay=use.replay,
+        recovery=use.recovery,
+        keys=use.keys,
         clock=parts.clock,
         limits=parts.settings.limits("promptjang", PromptJangLimits),
     )
 
 
-def _native(parts: Parts, guard: Guard) -> Native:
+def _native(parts: Parts, use: UseCases, guard: Guard) -> Native:
     return Native(
         guard=guard,
         catalog=parts.catalog,
         engine=parts.engine,
-        destinations=parts.destinations,
-        recovery=parts.recovery,
-        accounts=parts.accounts,
-        categories=parts.categories,
-        passwords=parts.passwords,
-        keys=parts.keys,
+        destinations=use.destinations,
+        recovery=use.recovery,
+        accounts=use.accounts,
+        categories=use.categories,
+        passwords=use.passwords,
+        keys=use.keys,
         clock=parts.clock,
         ids=parts.ids,
         transports=parts.transports,

@@ -20,7 +20,7 @@ from tocsin.pipeline.destinations import DestinationSpec
 
 if TYPE_CHECKING:
     from tocsin.bootstrap import Gateway
-    from tocsin.bootstrap.parts import Parts
+    from tocsin.bootstrap.parts import Parts, UseCases
     from tocsin.settings import Settings
 
 _NAME = "try-out"
@@ -46,14 +46,14 @@ def allow_loopback(settings: Settings) -> None:
 
 async def prepare(running: Gateway, receiver: Receiver, receiver_url: str, base_url: str) -> None:
     """Make the sample objects anew and print the curl lines."""
-    parts = running.parts
-    await _remove_samples(parts)
-    samples = await _make_samples(parts, receiver_url)
+    parts, use = running.parts, running.use
+    await _remove_samples(parts, use)
+    samples = await _make_samples(parts, use, receiver_url)
     receiver.expect(samples.secrets)
     if running.first_keys is not None:
         key = running.first_keys.api_key
     else:
-        key = (await parts.keys.create(DEFAULT_ORGANISATION, _NAME)).text
+        key = (await use.keys.create(DEFAULT_ORGANISATION, _NAME)).text
         click.echo(f"API key       {key}   (made for this try-out)")
     click.echo(f"Receiver      {receiver_url}   (prints below what arrives)\n")
     for title, line in _curl_lines(base_url, key, samples):
@@ -61,37 +61,37 @@ async def prepare(running: Gateway, receiver: Receiver, receiver_url: str, base_
     sys.stdout.flush()
 
 
-async def _remove_samples(parts: Parts) -> None:
+async def _remove_samples(parts: Parts, use: UseCases) -> None:
     for destination in parts.catalog.destinations(DEFAULT_ORGANISATION):
         if destination.name == _NAME:
-            await parts.destinations.delete(DEFAULT_ORGANISATION, destination.id)
+            await use.destinations.delete(DEFAULT_ORGANISATION, destination.id)
     for channel in parts.catalog.channels(DEFAULT_ORGANISATION):
         if channel.name == _NAME:
             await parts.catalog.remove(Channel, DEFAULT_ORGANISATION, channel.id)
     for key in parts.catalog.keys(DEFAULT_ORGANISATION):
         if key.name == _NAME:
-            await parts.keys.revoke(DEFAULT_ORGANISATION, key.id)
+            await use.keys.revoke(DEFAULT_ORGANISATION, key.id)
 
 
-async def _make_samples(parts: Parts, receiver_url: str) -> _Samples:
+async def _make_samples(parts: Parts, use: UseCases, receiver_url: str) -> _Samples:
     now_ms = parts.clock.now_ms()
     password = os.urandom(6).hex()
     channel = Channel(
         id=ChannelId(os.urandom(16)),
         organisation_id=DEFAULT_ORGANISATION,
         name=_NAME,
-        password_hash=await parts.passwords.hash(password),
+        password_hash=await use.passwords.hash(password),
         created_ms=now_ms,
     )
     await parts.catalog.save(channel)
-    await _let_pingpilot_in(parts, now_ms)
+    await _let_pingpilot_in(parts, use, now_ms)
     everything = DestinationSpec(
         name=_NAME,
         transport=Transport.WEBHOOK,
         address={"url": f"{receiver_url}/all"},
         filter=Filter(dialects=_FROM_ANYWHERE),
     )
-    endpoint_id = parts.destinations.new_id()
+    endpoint_id = use.destinations.new_id()
     endpoint = prefixed("ep", endpoint_id)
     for_endpoint = DestinationSpec(
         name=_NAME,
@@ -100,12 +100,12 @@ async def _make_samples(parts: Parts, receiver_url: str) -> _Samples:
         origin=Dialect.PROMPTJANG,
         filter=Filter(sources=(f"promptjang/endpoint/{endpoint}",)),
     )
-    _, secret = await parts.destinations.create(DEFAULT_ORGANISATION, everything)
-    _, endpoint_secret = await parts.destinations.create(DEFAULT_ORGANISATION, for_endpoint, id=endpoint_id)
+    _, secret = await use.destinations.create(DEFAULT_ORGANISATION, everything)
+    _, endpoint_secret = await use.destinations.create(DEFAULT_ORGANISATION, for_endpoint, id=endpoint_id)
     return _Samples(crockford(channel.id), password, endpoint, endpoint_secret, (secret, endpoint_secret))
 
 
-async def _let_pingpilot_in(parts: Parts, now_ms: int) -> None:
+async def _let_pingpilot_in(parts: Parts, use: UseCases, now_ms: int) -> None:
     """PingPilot takes events of known categories only, and only where somebody would be told."""
     if parts.catalog.find_category(DEFAULT_ORGANISATION, _CATEGORY) is None:
         bug = Category(
@@ -117,10 +117,10 @@ async def _let_pingpilot_in(parts: Parts, now_ms: int) -> None:
             created_ms=now_ms,
         )
         await parts.catalog.save(bug)
-    if parts.accounts.unreachable(DEFAULT_ORGANISATION) is not None:
-        account = parts.accounts.get(DEFAULT_ORGANISATION)
+    if use.accounts.unreachable(DEFAULT_ORGANISATION) is not None:
+        account = use.accounts.get(DEFAULT_ORGANISATION)
         email = EmailContact(enabled=True, to=("you@example.com",))
-        await parts.accounts.replace(
+        await use.accounts.replace(
             DEFAULT_ORGANISATION, msgspec.structs.replace(account, email=email), may_change_plan=False
         )
 

@@ -27,6 +27,7 @@ DEFAULT_ORGANISATION = OrganisationId(bytes(16))
 """The organisation that a fresh installation has, and that PushGo without a bearer means."""
 
 _COUNTER_MAX = 0xFFF
+_POOL_BYTES = 2048
 
 
 class IdSequence:
@@ -38,6 +39,8 @@ class IdSequence:
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
+        self._pool = b""
+        self._drawn = 0
         self._last_ms = 0
         self._counter = 0
 
@@ -56,10 +59,18 @@ class IdSequence:
         else:
             self._last_ms += 1
             self._counter = 0
-        tail = int.from_bytes(self._entropy(8), "big")
+        tail = self._random_64()
         low = (tail & 0x3FFF_FFFF_FFFF_FFFF) if bucket is None else (bucket << 56) | (tail & 0xFF_FFFF_FFFF_FFFF)
         high = (self._last_ms << 16) | 0x7000 | self._counter
         return ((high << 64) | (2 << 62) | low).to_bytes(16, "big")
+
+    def _random_64(self) -> int:
+        """Return 64 random bits; they are drawn many at a time, since each drawing is a system call."""
+        start = self._drawn
+        if start + 8 > len(self._pool):
+            self._pool, start = self._entropy(_POOL_BYTES), 0
+        self._drawn = start + 8
+        return int.from_bytes(self._pool[start : start + 8], "big")
 
 
 def bucket_of(identifier: bytes) -> int:

@@ -32,6 +32,10 @@ class Statements:
         except KeyError:
             raise UnknownStatement(name) from None
 
+    def names(self) -> list[str]:
+        """Return the names of all statements."""
+        return list(self._blocks)
+
     def many(self, name: str, count: int) -> str:
         """Return the statement with its one ``{rows}`` or ``{marks}`` repeated.
 

@@ -204,13 +204,15 @@ class Catalog:
                 self._webhooks[entity.organisation_id, name] = entity
 
     def _forget(self, entity: Entity) -> None:
+        """Take an entity out of what it is found by, unless another has taken its name over within the same delta."""
         if isinstance(entity, ApiKey):
             self._keys.pop(entity.digest, None)
         elif isinstance(entity, Category):
-            self._categories.pop((entity.organisation_id, entity.name), None)
+            if self._categories.get((entity.organisation_id, entity.name)) is entity:
+                del self._categories[entity.organisation_id, entity.name]
         elif isinstance(entity, Destination):
             self._destinations.get(entity.organisation_id, {}).pop(entity.id, None)
             self._tables.pop(entity.organisation_id, None)
             name = unique_name(entity)
-            if name is not None:
-                self._webhooks.pop((entity.organisation_id, name), None)
+            if name is not None and self._webhooks.get((entity.organisation_id, name)) is entity:
+                del self._webhooks[entity.organisation_id, name]

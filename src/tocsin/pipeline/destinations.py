@@ -18,7 +18,7 @@ from tocsin.core.destination import (
     Transport,
 )
 from tocsin.core.errors import InvalidRequest, NotFound, Unprocessable
-from tocsin.core.event import Dialect, Draft
+from tocsin.core.event import Dialect, Draft, Environment
 from tocsin.core.headers import header_fault
 from tocsin.core.identifiers import DestinationId, IdSequence, OrganisationId, prefixed
 from tocsin.core.retry import NATIVE, RetryPolicy
@@ -30,6 +30,10 @@ from tocsin.transports.addresses import UrlChecks
 
 TEST_TYPE = "tocsin.test"
 """The type of the event that a destination's test sends."""
+
+SECRETS_MAX = 5
+"""Signing secrets that count at once; every one of them adds a signature to each request, so their number is bounded
+and a further rotation ends the oldest before its time."""
 
 
 class DestinationBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +111,8 @@ class Destinations:
     ) -> tuple[Destination, str]:
         """Store a destination; return it with its signing secret, which is shown only now.
 
+        Members of the address that are None are left out.
+
         Raises:
             Unprocessable: ``url_not_allowed`` with PromptJang's words, when the address may not be reached.
             InvalidRequest: a bound is broken; ``fields`` says which.
@@ -117,8 +123,9 @@ class Destinations:
         place = organisation_id + new_id
         signing_secret = make_secret(self._entropy(SECRET_BYTES)) if secret is None else secret
         self._check_bounds(spec)
-        await self._check_address(spec.transport, spec.address)
-        address, sealed = self._sealed(spec.transport, spec.address, place)
+        whole = _unmasked(spec.address, {}, spec.transport)
+        await self._check_address(spec.transport, whole)
+        address, sealed = self._sealed(spec.transport, whole, place)
         destination = Destination(
             id=new_id,
             organisation_id=organisation_id,
@@ -160,8 +167,9 @@ class Destinations:
     ) -> Destination:
         """Replace these fields of a destination, named as in ``DestinationSpec``; return it changed.
 
-        In an address a secret field that is left out keeps its value, and so does every ``***`` within one. Enabling
-        forgets why and since when it was disabled.
+        In an address a secret field that is left out keeps its value, and so does every ``***`` within one; a member
+        that is None goes, sealed or not. Enabling forgets why and since when it was disabled, and another address
+        starts with a clean slate too: it is not the one that failed.
 
         Raises: as ``create``, and NotFound.
         """
@@ -169,10 +177,13 @@ class Destinations:
         after = msgspec.structs.replace(before, **changes, updated_ms=self._clock.now_ms())
         if "address" in changes:
             place = organisation_id + destination_id
-            whole = _unmasked(changes["address"], self._vault.target(before).secret_address, after.transport)
+            kept = self._vault.target(before).secret_address
+            whole = _unmasked(changes["address"], kept, after.transport)
             await self._check_address(after.transport, whole)
             address, sealed = self._sealed(after.transport, whole, place)
             after = msgspec.structs.replace(after, address=address, sealed_address=sealed)
+            if whole != before.address | kept:
+                after = msgspec.structs.replace(after, failing_since_ms=None)
         self._check_bounds(after)
         if changes.get("enabled") is True:
             after = msgspec.structs.replace(after, disabled_reason=None, failing_since_ms=None)
@@ -191,7 +202,12 @@ class Destinations:
     async def rotate_secret(
         self, organisation_id: OrganisationId, destination_id: DestinationId
     ) -> tuple[Destination, str]:
-        """Give a destination a new signing secret; the old one signs too until the grace is over."""
+        """Give a destination a new signing secret; the old one signs too until the grace is over.
+
+        Raises:
+            NotFound: the organisation has none of this id.
+            Conflict: ``changed_meanwhile``.
+        """
         before = self.get(organisation_id, destination_id)
         now_ms = self._clock.now_ms()
         secret = make_secret(self._entropy(SECRET_BYTES))
@@ -203,12 +219,25 @@ class Destinations:
             if each.expires_ms is None or each.expires_ms > now_ms
         )
         newest = SealedSecret(self._vault.seal(secret.encode(), place), now_ms)
-        after = msgspec.structs.replace(before, secrets=(newest, *older), updated_ms=now_ms)
+        secrets = (newest, *older)[:SECRETS_MAX]
+        after = msgspec.structs.replace(before, secrets=secrets, updated_ms=now_ms)
         await self._catalog.save(after)
         return self.get(organisation_id, destination_id), secret
 
-    async def test(self, organisation_id: OrganisationId, destination_id: DestinationId) -> Receipt:
-        """Send a real event of type ``tocsin.test`` to one destination, whatever its filter."""
+    async def test(
+        self,
+        organisation_id: OrganisationId,
+        destination_id: DestinationId,
+        environment: Environment = Environment.LIVE,
+    ) -> Receipt:
+        """Send a real event of type ``tocsin.test`` to one destination, whatever its filter.
+
+        Args:
+            environment: of whoever asks for it.
+
+        Raises:
+            NotFound: the organisation has none of this id.
+        """
         destination = self.get(organisation_id, destination_id)
         shown = prefixed("dst", destination_id)
         data = {"destination": shown, "message": "This is a test from Tocsin."}
@@ -220,6 +249,7 @@ class Destinations:
                 type=TEST_TYPE,
                 time_ms=self._clock.now_ms(),
                 data=msgspec.json.encode(data),
+                environment=environment,
             ),
             only=destination,
         )
@@ -248,6 +278,12 @@ class Destinations:
                     f"each wait 0 to {bounds.retry_wait_max_s:g} s",
                     not all(0 <= wait_s <= bounds.retry_wait_max_s for wait_s in spec.retry.schedule_s),
                 ),
+                ("retry", "jittered by 0 to 1", not 0 <= spec.retry.jitter <= 1),
+                (
+                    "retry",
+                    f"never over {bounds.retry_wait_max_s:g} s",
+                    not 0 <= spec.retry.delay_max_s <= bounds.retry_wait_max_s,
+                ),
             )
             if wrong
         ]
@@ -260,10 +296,15 @@ class Destinations:
         fault = await self._urls.resolved_fault(str(address.get("url", "")))
         if fault is not None:
             raise Unprocessable(f"URL is not allowed: {fault}", code="url_not_allowed")
-        for name, value in address.get("headers", {}).items():
-            header_problem = header_fault(name, value)
+        headers = address.get("headers", {})
+        faults = (
+            [(f"headers.{name}", header_fault(name, value)) for name, value in headers.items()]
+            if isinstance(headers, dict) and all(isinstance(value, str) for value in headers.values())
+            else [("headers", "must be an object of texts")]
+        )
+        for field, header_problem in faults:
             if header_problem is not None:
-                raise InvalidRequest(header_problem, fields=((f"headers.{name}", header_problem),))
+                raise InvalidRequest(header_problem, fields=((field, header_problem),))
 
     def _sealed(
         self, transport: Transport, address: dict[str, Any], place: bytes
@@ -275,18 +316,20 @@ class Destinations:
 
 
 def _unmasked(given: dict[str, Any], kept: dict[str, Any], transport: Transport) -> dict[str, Any]:
-    """Return an address with the stored secrets where it leaves them out or masks them."""
+    """Return an address with the stored secrets where it leaves them out or masks them, and without what is None."""
     secrets = SECRET_ADDRESS_FIELDS[transport]
     whole = {name: value for name, value in kept.items() if name in secrets}
     for name, value in given.items():
         whole[name] = _filled(value, kept.get(name), f"address.{name}") if name in secrets else value
-    return whole
+    return {name: value for name, value in whole.items() if value is not None}
 
 
 def _filled(value: Any, kept: Any, path: str) -> Any:
     if isinstance(value, dict):
         known = kept if isinstance(kept, dict) else {}
-        return {name: _filled(each, known.get(name), f"{path}.{name}") for name, each in value.items()}
+        return {
+            name: _filled(each, known.get(name), f"{path}.{name}") for name, each in value.items() if each is not None
+        }
     if value != MASK:
         return value
     if kept is None:

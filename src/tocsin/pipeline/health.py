@@ -9,7 +9,7 @@ import structlog
 
 from tocsin.core.clock import DAY_MS, Clock, rfc3339
 from tocsin.core.destination import Destination
-from tocsin.core.errors import TocsinError
+from tocsin.core.errors import TocsinError, Unavailable
 from tocsin.core.event import Dialect, Draft
 from tocsin.core.identifiers import DestinationId, prefixed
 from tocsin.pipeline.catalog import Catalog
@@ -17,6 +17,8 @@ from tocsin.pipeline.ingest import Ingest
 
 DISABLED_TYPE = "tocsin.destination.disabled"
 """The type of the event that tells of a destination that was disabled; it can itself be routed."""
+
+_PAUSE_S = 0.5
 
 _log = structlog.get_logger("tocsin.health")
 
@@ -33,6 +35,21 @@ class HealthLimits(msgspec.Struct, frozen=True, kw_only=True):
     note_after_ms: int = 60_000
 
 
+class _Suspicion(msgspec.Struct, frozen=True):
+    """A row of failures that is too short to be written down.
+
+    Attributes:
+        revision: of the destination; a change by hand starts the count anew.
+    """
+
+    revision: int
+    since_ms: int
+
+
+_FAILING = "failing"
+_RECOVERED = "recovered"
+
+
 class DestinationHealth:
     """Notes since when each destination fails, and disables the hopeless."""
 
@@ -40,78 +57,107 @@ class DestinationHealth:
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
-        self._failing_since: dict[DestinationId, int] = {}
-        self._changes: asyncio.Queue[tuple[Destination, str]] = asyncio.Queue()
-        self._queued: set[DestinationId] = set()
+        self._suspicions: dict[DestinationId, _Suspicion] = {}
+        self._changes: dict[DestinationId, tuple[Destination, str]] = {}
+        self._wanted = asyncio.Event()
 
     def succeeded(self, destination: Destination) -> None:
         """Note that something arrived."""
-        self._failing_since.pop(destination.id, None)
-        if destination.failing_since_ms is not None:
-            self._queue(destination, "recovered")
+        self._suspicions.pop(destination.id, None)
+        self._changes.pop(destination.id, None)
+        current = self._catalog.any_destination(destination.id)
+        if current is not None and current.failing_since_ms is not None:
+            self._want(destination, _RECOVERED)
 
     def failed(self, destination: Destination, *, dead: bool) -> None:
         """Note that an attempt failed; ``dead`` when the remote said that nothing will ever be taken there."""
+        current = self._catalog.any_destination(destination.id)
+        if current is None or not current.enabled or not _same_address(current, destination):
+            return
         now_ms = self._clock.now_ms()
-        since_ms = destination.failing_since_ms or self._failing_since.setdefault(destination.id, now_ms)
-        if dead or now_ms - since_ms >= self._limits.disable_after_ms:
-            self._queue(destination, "the receiver answered 410 Gone" if dead else self._too_long())
-        elif destination.failing_since_ms is None and now_ms - since_ms >= self._limits.note_after_ms:
-            self._queue(destination, "failing")
+        since_ms = self._since_ms(current, now_ms)
+        if dead:
+            self._want(destination, "the receiver answered 410 Gone")
+        elif now_ms - since_ms >= self._limits.disable_after_ms:
+            self._want(destination, f"every attempt failed for {self._limits.disable_after_ms // DAY_MS} days")
+        elif current.failing_since_ms is None and now_ms - since_ms >= self._limits.note_after_ms:
+            self._want(destination, _FAILING)
 
-    def _too_long(self) -> str:
-        return f"every attempt failed for {self._limits.disable_after_ms // DAY_MS} days"
+    def _since_ms(self, current: Destination, now_ms: int) -> int:
+        """Return since when a destination fails, as far as is known."""
+        if current.failing_since_ms is not None:
+            self._suspicions.pop(current.id, None)
+            return current.failing_since_ms
+        suspicion = self._suspicions.get(current.id)
+        if suspicion is None or suspicion.revision != current.revision:
+            suspicion = self._suspicions[current.id] = _Suspicion(current.revision, now_ms)
+        return suspicion.since_ms
 
-    def _queue(self, destination: Destination, change: str) -> None:
-        if destination.id not in self._queued:
-            self._queued.add(destination.id)
-            self._changes.put_nowait((destination, change))
+    def _want(self, destination: Destination, change: str) -> None:
+        if change != _FAILING or destination.id not in self._changes:
+            self._changes[destination.id] = (destination, change)
+            self._wanted.set()
 
     async def keep(self, ingest: Ingest) -> None:
         """Write down what was noted, for ever."""
         while True:
-            destination, change = await self._changes.get()
-            self._queued.discard(destination.id)
-            try:
-                await self._apply(destination, change, ingest)
-            except TocsinError as error:
-                # Somebody changed it meanwhile, or the store is away: the next attempt tells again.
-                _log.warning("health_not_noted", destination=destination.id.hex(), error=error.detail)
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._changes:
+                destination, change = self._changes.pop(next(iter(self._changes)))
+                try:
+                    await self._apply(destination, change, ingest)
+                except TocsinError as error:
+                    # Somebody changed it meanwhile, or the store is away: the next attempt tells again.
+                    _log.warning("health_not_noted", destination=destination.id.hex(), error=error.detail)
 
     async def _apply(self, noted: Destination, change: str, ingest: Ingest) -> None:
         destination = self._catalog.any_destination(noted.id)
-        if destination is None or not destination.enabled:
+        if destination is None or not destination.enabled or not _same_address(destination, noted):
             return
-        if change == "recovered":
+        if change == _RECOVERED:
             await self._catalog.save(msgspec.structs.replace(destination, failing_since_ms=None))
             return
-        since_ms = self._failing_since.get(destination.id, self._clock.now_ms())
-        failing_since_ms = destination.failing_since_ms or since_ms
-        if change == "failing":
+        failing_since_ms = self._since_ms(destination, self._clock.now_ms())
+        if change == _FAILING:
             await self._catalog.save(msgspec.structs.replace(destination, failing_since_ms=failing_since_ms))
             return
-        await self._catalog.save(
-            msgspec.structs.replace(
-                destination, enabled=False, disabled_reason=change, failing_since_ms=failing_since_ms
-            )
+        disabled = msgspec.structs.replace(
+            destination, enabled=False, disabled_reason=change, failing_since_ms=failing_since_ms
         )
-        self._failing_since.pop(destination.id, None)
+        await self._catalog.save(disabled)
+        self._suspicions.pop(destination.id, None)
         _log.warning("destination_disabled", destination=destination.id.hex(), reason=change)
-        shown = prefixed("dst", destination.id)
+        await self._tell(disabled, ingest)
+
+    async def _tell(self, disabled: Destination, ingest: Ingest) -> None:
+        """Store the event of a destination that was disabled; nobody tells it again, so it waits for the store."""
+        shown = prefixed("dst", disabled.id)
+        assert disabled.failing_since_ms is not None
         data = {
             "destination": shown,
-            "name": destination.name,
-            "reason": change,
-            "failing_since": rfc3339(failing_since_ms),
+            "name": disabled.name,
+            "reason": disabled.disabled_reason,
+            "failing_since": rfc3339(disabled.failing_since_ms),
         }
-        await ingest.accept(
-            Draft(
-                organisation_id=destination.organisation_id,
-                dialect=Dialect.TOCSIN,
-                source=f"tocsin/destination/{shown}",
-                type=DISABLED_TYPE,
-                time_ms=self._clock.now_ms(),
-                data=msgspec.json.encode(data),
-                subject=shown,
-            )
+        draft = Draft(
+            organisation_id=disabled.organisation_id,
+            dialect=Dialect.TOCSIN,
+            source=f"tocsin/destination/{shown}",
+            type=DISABLED_TYPE,
+            time_ms=self._clock.now_ms(),
+            data=msgspec.json.encode(data),
+            subject=shown,
         )
+        while True:
+            try:
+                await ingest.accept(draft)
+            except Unavailable:
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                return
+
+
+def _same_address(one: Destination, other: Destination) -> bool:
+    """Return whether what is known of one holds for the other too."""
+    return one.address == other.address and one.sealed_address == other.sealed_address

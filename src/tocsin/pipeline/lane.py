@@ -9,6 +9,9 @@ import msgspec
 from tocsin.core.delivery import Lease
 from tocsin.core.destination import Destination
 
+_LATENESS_S = 0.05
+"""What timers and a busy loop may be late by and still be made up for."""
+
 
 class LaneLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of each destination's lane.
@@ -90,12 +93,20 @@ class Lane:
         return self.sending < (1 if self.on_trial else destination.concurrency)
 
     def token_wait_s(self, destination: Destination, now_s: float) -> float:
-        """Take the right to one attempt and return 0, or return how long to wait for it."""
+        """Take the right to one attempt and return 0, or return how long to wait for it.
+
+        Attempts are spaced evenly, without a burst after an idle time: a remote that takes one a second takes two at
+        once as too many. Only at more than twenty a second is lateness made up for, a twentieth of a second at most.
+        """
         if destination.rate_per_s is None:
             return 0.0
+        interval_s = 1.0 / destination.rate_per_s
+        # A rate that was raised meanwhile counts from now on.
+        self._next_token_s = min(self._next_token_s, now_s + interval_s)
         if now_s < self._next_token_s:
             return self._next_token_s - now_s
-        self._next_token_s = max(self._next_token_s, now_s - 1.0) + 1.0 / destination.rate_per_s
+        late_s = max(0.0, _LATENESS_S - interval_s)
+        self._next_token_s = max(self._next_token_s, now_s - late_s) + interval_s
         return 0.0
 
     def succeeded(self) -> None:

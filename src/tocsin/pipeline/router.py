@@ -22,7 +22,7 @@ class RoutingTable:
                 continue
             sources = destination.filter.sources
             if sources and not any(is_glob(source) for source in sources):
-                for source in sources:
+                for source in dict.fromkeys(sources):
                     self._by_source.setdefault(source, []).append(destination)
             else:
                 self._any_source.append(destination)

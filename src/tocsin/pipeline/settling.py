@@ -6,7 +6,20 @@ import asyncio
 from collections.abc import Callable
 from typing import assert_never
 
-from tocsin.core.delivery import Deferred, Delivered, DeliveryState, Lease, Outcome, Rejected
+import msgspec
+import structlog
+
+from tocsin.core.delivery import (
+    Attempt,
+    Deferred,
+    Delivered,
+    DeliveryState,
+    ErrorClass,
+    Exchange,
+    Lease,
+    Outcome,
+    Rejected,
+)
 from tocsin.core.errors import Unavailable
 from tocsin.core.retry import RetryPolicy
 from tocsin.engine.protocol import Engine
@@ -15,10 +28,18 @@ from tocsin.engine.rows import Finished, RetryAt, Settlement
 _BATCH_MAX = 512
 _BATCHES_AT_ONCE = 2
 _PAUSE_S = 0.5
+_PATIENCE_S = 60.0
+"""How long a remote is left alone that asks for patience and does not say for how long."""
+_PATIENCE_MIN_S = 1.0
+"""What does not count against the schedule must not spin."""
+
+_log = structlog.get_logger("tocsin.settling")
 
 
 def settlement_of(lease: Lease, outcome: Outcome, policy: RetryPolicy, *, now_ms: int, jitter: float) -> Settlement:
     """Return what an outcome means for its delivery.
+
+    Those whom a remote told the same time to come back at are spread above it, so that they do not come all at once.
 
     Args:
         jitter: uniform random number in [0, 1).
@@ -29,10 +50,12 @@ def settlement_of(lease: Lease, outcome: Outcome, policy: RetryPolicy, *, now_ms
         case Rejected(attempt):
             return Settlement(lease, attempt, Finished(DeliveryState.EXPIRED))
         case Deferred(attempt, retry_after_s, counted):
-            if not counted:
-                wait_s: float | None = min(retry_after_s or policy.delay_max_s, policy.delay_max_s)
+            asked_s = None if retry_after_s is None else retry_after_s * (1 + policy.jitter * jitter)
+            if counted:
+                wait_s = policy.delay_s(lease.attempts_made + 1, jitter=jitter, retry_after_s=asked_s)
             else:
-                wait_s = policy.delay_s(lease.attempts_made + 1, jitter=jitter, retry_after_s=retry_after_s)
+                patience_s = _PATIENCE_S if asked_s is None else max(asked_s, _PATIENCE_MIN_S)
+                wait_s = min(patience_s, policy.delay_max_s)
             if wait_s is None:
                 return Settlement(lease, attempt, Finished(DeliveryState.EXPIRED))
             return Settlement(lease, attempt, RetryAt(now_ms + round(wait_s * 1000), counted))
@@ -85,10 +108,44 @@ class Settler:
         self._flush()
 
     async def _record(self, batch: list[Settlement]) -> None:
+        try:
+            await self._settle(batch)
+        except Exception:  # noqa: BLE001  whatever it is, it lies with one of them
+            # That one must not take the others with it, which were sent and would be sent again.
+            if len(batch) == 1:
+                await self._record_without_exchange(batch[0])
+                return
+            middle = len(batch) // 2
+            await self._record(batch[:middle])
+            await self._record(batch[middle:])
+        else:
+            self._on_settled(len(batch))
+
+    async def _settle(self, batch: list[Settlement]) -> None:
         while True:
             try:
                 await self._engine.settle(batch)
-                break
             except Unavailable:
                 await asyncio.sleep(_PAUSE_S)
-        self._on_settled(len(batch))
+            else:
+                return
+
+    async def _record_without_exchange(self, settlement: Settlement) -> None:
+        """Keep at least what became of a delivery whose attempt the engine does not take."""
+        made = settlement.attempt
+        attempt = None
+        if made is not None:
+            attempt = Attempt(
+                started_ms=made.started_ms,
+                duration_ms=made.duration_ms,
+                exchange=Exchange(request_line="(what was exchanged could not be stored)"),
+                status_code=made.status_code,
+                error_class=None if made.error_class is None else ErrorClass.INTERNAL,
+                error=None if made.error_class is None else "the attempt's record could not be stored",
+            )
+        try:
+            await self._settle([msgspec.structs.replace(settlement, attempt=attempt)])
+        except Exception:  # noqa: BLE001  it is logged; the lease runs out, and the delivery is tried again
+            _log.exception("settlement_lost", delivery=settlement.lease.delivery_id.hex())
+        else:
+            self._on_settled(1)

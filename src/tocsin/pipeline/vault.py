@@ -45,8 +45,10 @@ class Vault:
         """Return what was sealed.
 
         Raises:
-            SealBroken: another key or another place.
+            SealBroken: another key or another place, or a damaged text.
         """
+        if not sealed.startswith(_VERSION) or len(sealed) <= 1 + _NONCE_BYTES:
+            raise SealBroken("a stored secret is damaged, or was sealed by a newer version")
         nonce, text = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             return self._cipher.decrypt(nonce, text, place)

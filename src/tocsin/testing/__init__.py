@@ -1,1 +1,4 @@
-"""Shipped for authors of engines and transports: what holds their work to the protocols. The product never imports it."""
+"""Shipped for authors of engines and transports: what holds their work to the protocols.
+
+The product itself never imports it.
+"""

@@ -142,7 +142,7 @@ class AddressPolicy:
     """
 
     def __init__(self, allow: tuple[Network, ...] = ()) -> None:
-        self._allow = allow
+        self.allow = allow
         self._decided = lru_cache(maxsize=_CACHED)(self._decide)
         self._checked = lru_cache(maxsize=_CACHED)(self._check)
 
@@ -164,7 +164,7 @@ class AddressPolicy:
             found = _unwrapped(ip_address(address.partition("%")[0]))
         except ValueError:
             return False
-        return _is_public(found) or any(found in network for network in self._allow)
+        return _is_public(found) or any(found in network for network in self.allow)
 
     def _check(self, url: str) -> Place | UrlFault:
         place = parse_url(url)
@@ -216,8 +216,8 @@ def _port(text: str) -> int | None:
 def _host(six: str | None, name: str) -> tuple[str | None, str | None]:
     """Return a host as it is to be written, and the address that it spells out; None for a host that is neither.
 
-    An IPv4 address is read in any of ``inet_aton``'s notations. A host that ends in a number but is no address is
-    no name either (WHATWG URL, "ends in a number").
+    An IPv4 address is read in any of ``inet_aton``'s notations, and written in the usual one. A host that ends in a
+    number but is no address is no name either (WHATWG URL, "ends in a number").
     """
     try:
         if six is not None:
@@ -227,7 +227,8 @@ def _host(six: str | None, name: str) -> tuple[str | None, str | None]:
             return None, None
         if _ENDS_IN_NUMBER.fullmatch(host) is None:
             return host, None
-        return host, socket.inet_ntoa(socket.inet_aton(host.removesuffix(".")))
+        literal = socket.inet_ntoa(socket.inet_aton(host.removesuffix(".")))
+        return literal, literal
     except (ValueError, OSError):
         return None, None
 

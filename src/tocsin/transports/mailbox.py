@@ -7,9 +7,12 @@ from typing import Protocol
 
 from tocsin.core.clock import DAY_MS, Clock
 from tocsin.core.delivery import Attempt, Deferred, Delivered, ErrorClass, Exchange, Outcome, Rejected
-from tocsin.core.errors import TocsinError
+from tocsin.core.errors import TocsinError, Unavailable
 from tocsin.core.identifiers import DeliveryId, EventId, OrganisationId
 from tocsin.transports.protocol import Done, Shipment
+
+_PATIENCE_S = 1.0
+"""When to come back to a store that cannot write and does not say until when."""
 
 
 class Mailboxes(Protocol):
@@ -60,30 +63,43 @@ class MailboxTransport:
         task.add_done_callback(self._tasks.discard)
 
     async def _attempt(self, shipment: Shipment, done: Done) -> None:
-        event, destination = shipment.lease.event, shipment.target.destination
+        destination = shipment.target.destination
         started_ms, started_s = self._clock.now_ms(), self._clock.monotonic_s()
-        error: str | None = None
-        known = True
+        known, failure = True, None
         try:
-            known = await self._mailboxes.put(
-                event.organisation_id,
-                str(shipment.target.secret_address.get("device_key", "")),
-                shipment.lease.delivery_id,
-                event.id,
-                started_ms + self._kept_ms,
-            )
-            if not known:
-                error = "there is no such device"
-        except TocsinError as failure:
-            error = failure.detail
+            known = await self._put(shipment, started_ms + self._kept_ms)
+        except Exception as error:  # noqa: BLE001  whatever it is, the dispatcher waits for an outcome
+            failure = error
         attempt = Attempt(
             started_ms=started_ms,
             duration_ms=round((self._clock.monotonic_s() - started_s) * 1000),
             exchange=Exchange(request_line=f"PUT mailbox of {destination.name}"),
-            error_class=None if error is None else ErrorClass.INTERNAL,
-            error=error,
+            error_class=ErrorClass.INTERNAL if failure is not None or not known else None,
+            error=_error(failure, known=known),
         )
-        outcome: Outcome = Delivered(attempt)
-        if error is not None:
-            outcome = Deferred(attempt) if known else Rejected(attempt)
-        done(shipment, outcome)
+        done(shipment, _outcome(attempt, failure, known=known))
+
+    async def _put(self, shipment: Shipment, expires_ms: int) -> bool:
+        event, device_key = shipment.lease.event, shipment.target.secret_address.get("device_key")
+        if not isinstance(device_key, str):
+            return False
+        return await self._mailboxes.put(
+            event.organisation_id, device_key, shipment.lease.delivery_id, event.id, expires_ms
+        )
+
+
+def _error(failure: Exception | None, *, known: bool) -> str | None:
+    if isinstance(failure, TocsinError):
+        return failure.detail
+    if failure is not None:
+        return f"a fault of ours: {type(failure).__name__}"
+    return None if known else "there is no such device"
+
+
+def _outcome(attempt: Attempt, failure: Exception | None, *, known: bool) -> Outcome:
+    if isinstance(failure, Unavailable):
+        # Nobody at the other end refused anything: this uses up no retry.
+        return Deferred(attempt, failure.retry_after_s or _PATIENCE_S, counted=False)
+    if failure is not None:
+        return Deferred(attempt)
+    return Delivered(attempt) if known else Rejected(attempt)

@@ -11,11 +11,11 @@ from tocsin.core.clock import Clock
 from tocsin.core.delivery import Attempt, Deferred, Delivered, ErrorClass, Exchange, Outcome, Rejected
 from tocsin.core.destination import MASK, Destination, Format
 from tocsin.core.event import Dialect, Event
-from tocsin.core.headers import header_fault, is_secret_header, masked, retry_after_s
+from tocsin.core.headers import header_fault, masked, retry_after_s
 from tocsin.core.identifiers import DestinationId, prefixed
 from tocsin.core.signature import sign_promptjang, sign_standard, standard_key
 from tocsin.transports.addresses import Place, UrlFault
-from tocsin.transports.outbound import USER_AGENT, Client, Reply, Request
+from tocsin.transports.outbound import USER_AGENT, Reply, Request, Sends
 from tocsin.transports.protocol import Done, LiveSecret, Shipment, Target
 from tocsin.transports.rendering import header_text, render
 
@@ -29,6 +29,8 @@ _PATIENCE_S = 1.0
 _TEMPLATES_MAX = 4096
 _ECHO_LENGTH_MIN = 8
 """A shorter secret would be found in innocent text."""
+_PLAIN = frozenset({"accept", "content-type", "user-agent"})
+"""The operator's own headers that are shown; the value of any other may be a credential, whatever its name."""
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -39,7 +41,7 @@ class _Template(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         headers: the operator's own.
         shown_head: those that the client puts before them.
-        shown: the operator's own, masked.
+        shown: the operator's own, masked as a destination shows them: they are write-only.
         sets_content_type: whether the operator's own headers say it.
         keys: live secrets, newest first: until when they sign, the Standard Webhooks key, the whole string.
         echoes: secret values that an answer might repeat.
@@ -72,7 +74,7 @@ class WebhookTransport:
         clock: the wall clock, for signatures and for reading dates.
     """
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Sends, clock: Clock) -> None:
         self._client = client
         self._clock = clock
         self._templates: dict[DestinationId, _Template] = {}
@@ -243,10 +245,10 @@ def _template(target: Target, place: Place | UrlFault) -> _Template:
         is_promptjang=destination.origin is Dialect.PROMPTJANG,
         headers=headers,
         shown_head=tuple((name, value) for name, value in head if name.lower() not in names),
-        shown=tuple((name, masked(name, value)) for name, value in headers),
+        shown=tuple((name, value if name.lower() in _PLAIN else MASK) for name, value in headers),
         sets_content_type="content-type" in names,
         keys=tuple(_key(secret) for secret in target.secrets),
-        echoes=tuple(v for n, v in headers if is_secret_header(n) and len(v) >= _ECHO_LENGTH_MIN),
+        echoes=tuple(v for n, v in headers if n.lower() not in _PLAIN and len(v) >= _ECHO_LENGTH_MIN),
         success=_success(destination),
     )
 

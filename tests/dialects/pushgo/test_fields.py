@@ -130,6 +130,13 @@ def test_of_several_faults_of_attrs_the_first_key_s_is_told(attrs: dict[str, Any
     assert error.value.code == code
 
 
+def test_of_several_faults_of_metadata_the_first_key_s_is_told() -> None:
+    with pytest.raises(InvalidRequest, match="key is too long"):
+        check_metadata({"z": "v" * 513, "k" * 65: 1})
+    with pytest.raises(InvalidRequest, match="value is too long"):
+        check_metadata({"k" * 65: 1, "a": "v" * 513})
+
+
 @given(st.binary(min_size=16, max_size=16))
 def test_a_channel_id_is_read_back_however_it_is_written(identifier: bytes) -> None:
     written = crockford(identifier)

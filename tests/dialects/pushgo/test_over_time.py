@@ -15,8 +15,9 @@ import pytest
 from tocsin.core.clock import DAY_MS
 from tocsin.core.destination import Destination
 from tocsin.core.device import Device, Platform, PushType
+from tocsin.core.errors import Unavailable
 from tocsin.core.event import Event
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DestinationId, EventId, IdSequence
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, DestinationId, EventId, IdSequence, bucket_of
 from tocsin.core.incident import Incident, IncidentState
 from tocsin.dialects.pushgo import PushGo
 from tocsin.engine.sqlite.engine import SqliteEngine, SqliteSettings
@@ -82,13 +83,19 @@ class Gateway:
             clock=clock,
             entropy=os.urandom,
         )
-        self._handlers = {(route.method, route.path): route for route in pushgo.routes()}
+        self._routes = {(route.method, route.path): route for route in pushgo.routes()}
 
     async def post(self, path: str, **body: Any) -> dict[str, Any]:
         """Return the data of a successful answer."""
-        scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"content-type", b"application/json")]}
-        request = Request(scope, msgspec.json.encode(body))
-        response = await self._handlers["POST", path].handler(request)
+        return await self._ask("POST", path, msgspec.json.encode(body))
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """Return the data of a successful answer."""
+        return await self._ask("GET", path, b"")
+
+    async def _ask(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
+        response = await self._routes[method, path].handler(Request(scope, body))
         data: dict[str, Any] = msgspec.json.decode(response.body)["data"]
         return data
 
@@ -257,6 +264,43 @@ def test_repeats_at_the_same_moment_get_one_answer(play: Play) -> None:
         answers = await asyncio.gather(*requests)
         assert all(answer == answers[0] for answer in answers)
         assert len(await gateway.pulled(key)) == 1
+
+    play(scenario)
+
+
+def test_an_op_id_is_each_event_s_own_wherever_the_events_are_kept(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        _, channel = await gateway.subscribed()
+        by_bucket: dict[int, str] = {}
+        neighbours: tuple[str, str] | None = None
+        while neighbours is None:
+            name = (await gateway.post("/event/create", **event(channel)))["event_id"]
+            other = by_bucket.setdefault(bucket_of(bytes.fromhex(name)), name)
+            neighbours = (other, name) if other != name else None
+        for name in neighbours:
+            update = {**event(channel), "event_id": name, "op_id": "o", "message": name}
+            assert (await gateway.post("/event/update", **update))["event_id"] == name
+
+    play(scenario)
+
+
+def test_renames_that_race_are_carried_out_one_after_another(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        _, channel = await gateway.subscribed()
+        wanted = {"channel_id": channel, "password": "pass-1234"}
+        await asyncio.gather(*(gateway.post("/channel/rename", **wanted, channel_name=name) for name in ("a", "b")))
+        assert (await gateway.post("/channel/rename", **wanted, channel_name="c"))["channel_name"] == "c"
+
+    play(scenario)
+
+
+def test_readyz_says_so_when_nothing_can_be_stored(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        assert await gateway.get("/readyz") == {"status": "ok"}
+        await gateway.engine.close()
+        with pytest.raises(Unavailable):
+            await gateway.get("/readyz")
+        assert (await gateway.get("/healthz"))["status"] == "ok"
 
     play(scenario)
 

@@ -160,13 +160,14 @@ class DestinationRoutes:
 
     async def test(self, request: Request) -> Response:
         """Send a real event of type ``tocsin.test`` there, whatever the filter says."""
-        destination = self._found(request, Scope.MANAGE)
+        principal = self._guard.guard(request, Scope.MANAGE)
+        destination = find_destination(self._catalog, principal.organisation_id, request.path["destination_id"])
         self._check_transport(destination.transport)
         if not destination.enabled:
             raise Conflict("the destination is disabled", code="destination_disabled")
         if not destination.address:
             raise Conflict("the destination has no address yet", code="destination_incomplete")
-        receipt = await self._destinations.test(destination.organisation_id, destination.id)
+        receipt = await self._destinations.test(destination.organisation_id, destination.id, principal.environment)
         return json_response(
             202,
             {

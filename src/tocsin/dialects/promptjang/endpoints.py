@@ -164,10 +164,11 @@ class EndpointRoutes:
 
     async def test(self, request: Request) -> Response:
         """Send a real event of type ``tocsin.test`` to the endpoint, whatever types it wants."""
-        endpoint = self._endpoint(request, Scope.MANAGE)
+        principal = self._guard.guard(request, Scope.MANAGE)
+        endpoint = find_endpoint(self._catalog, principal.organisation_id, request.path["endpoint_id"])
         if not endpoint.enabled:
             raise Conflict("Endpoint is disabled", code="endpoint_disabled")
-        receipt = await self._destinations.test(endpoint.organisation_id, endpoint.id)
+        receipt = await self._destinations.test(endpoint.organisation_id, endpoint.id, principal.environment)
         return json_response(202, accepted(receipt.event_id, "Test event queued for delivery"))
 
     async def recover(self, request: Request) -> Response:

@@ -95,10 +95,13 @@ def make_directory(directory: Path) -> None:
         raise EngineRefused(f"{directory} cannot be made: {error.strerror}; choose another --data") from error
 
 
-def open_writer(directory: Path, *, vfs: str | None = None, synchronous: str = "full") -> apsw.Connection:
+def open_writer(
+    directory: Path, *, lock_wait_s: float, vfs: str | None = None, synchronous: str = "full"
+) -> apsw.Connection:
     """Return the connection that writes, its schema up to date.
 
     Args:
+        lock_wait_s: how long to wait while a stranger, such as a backup tool, locks the file.
         vfs: another SQLite VFS, for tests of power loss.
         synchronous: ``full``; a lesser one only for tests that must fail with it.
 
@@ -111,6 +114,7 @@ def open_writer(directory: Path, *, vfs: str | None = None, synchronous: str = "
         # Made here and not by SQLite, which would let the world read it until its mode is changed.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=_STATEMENT_CACHE)
+        connection.set_busy_timeout(round(lock_wait_s * 1000))
         _prepare(connection, path, synchronous)
     except (apsw.Error, OSError) as error:
         _close(connection)
@@ -129,7 +133,6 @@ def _close(connection: apsw.Connection | None) -> None:
 
 
 def _prepare(connection: apsw.Connection, path: Path, synchronous: str) -> None:
-    connection.set_busy_timeout(10_000)
     damage = _damage(connection)
     if damage is not None:
         raise EngineRefused(f"{path} is damaged: {damage}; restore it from a backup")
@@ -140,7 +143,6 @@ def _prepare(connection: apsw.Connection, path: Path, synchronous: str) -> None:
     # What a savepoint may have to undo is kept in memory: no commit waits for a second disk or fails by it.
     connection.execute("pragma temp_store = memory")
     connection.execute("pragma cache_size = -65536")
-    connection.execute("pragma wal_autocheckpoint = 4000")
     connection.execute("pragma journal_size_limit = 67108864")
     _migrate(connection, path)
 

@@ -55,6 +55,8 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
         patience_s: how long results of attempts wait for an accept to share its commit with.
         readers: read-only connections.
         query_max_s: a search that takes longer is stopped.
+        lock_wait_s: how long to wait while a stranger, such as a backup tool, locks the file.
+        checkpoint_pages: how long the log may grow before it is copied into the database, in pages of 4 KiB.
         retention_ms: how long events are kept; None is for ever.
         vfs: another SQLite VFS, for tests.
         synchronous: ``full``; less only for tests that must fail with it.
@@ -65,6 +67,8 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 0.05
     readers: int = 3
     query_max_s: float = 5.0
+    lock_wait_s: float = 10.0
+    checkpoint_pages: int = 4000
     retention_ms: int | None = None
     vfs: str | None = None
     synchronous: str = "full"
@@ -83,9 +87,16 @@ class SqliteEngine:
         self._clock = clock
         self._lock = DirectoryLock(settings.directory)
         self._writer = Writer(
-            partial(open_writer, settings.directory, vfs=settings.vfs, synchronous=settings.synchronous),
+            partial(
+                open_writer,
+                settings.directory,
+                lock_wait_s=settings.lock_wait_s,
+                vfs=settings.vfs,
+                synchronous=settings.synchronous,
+            ),
             waiting_max=settings.waiting_max,
             patience_s=settings.patience_s,
+            checkpoint_pages=settings.checkpoint_pages,
             on_fatal=on_fatal,
         )
         self._readers: Readers | None = None

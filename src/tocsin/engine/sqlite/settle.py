@@ -113,19 +113,20 @@ def settle(connection: apsw.Connection, settlements: Sequence[Settlement], *, no
     finished = [key for key, each in said.items() if isinstance(each.then, Finished)]
     taken = {(row[0], row[5]): row for row in fetch_by_rows(connection, "take_finished", finished)}
     history: list[tuple[Any, ...]] = []
-    attempts: list[tuple[Any, ...]] = []
-    verdicts: list[bool] = []
+    numbers: list[int | None] = []
     for each in settlements:
         in_time = said.pop(_key(each), None) is not None
-        number = _record(connection, each, taken, history, now_ms) if in_time else None
-        verdicts.append(number is not None)
-        if each.attempt is not None and (number is not None or _exists(connection, each.lease.delivery_id)):
-            attempts.append((each.lease.delivery_id, number or 0, attempt_body(each.attempt)))
+        numbers.append(_record(connection, each, taken, history, now_ms) if in_time else None)
     insert(connection, "insert_history", history)
+    attempts = [
+        (each.lease.delivery_id, number or 0, attempt_body(each.attempt))
+        for each, number in zip(settlements, numbers, strict=True)
+        if each.attempt is not None and (number is not None or _exists(connection, each.lease.delivery_id))
+    ]
     insert(connection, "insert_attempts", attempts)
     for row in taken.values():
         _promote(connection, row[4], row[7], now_ms)
-    return verdicts
+    return [number is not None for number in numbers]
 
 
 _LeaseKey = tuple[DeliveryId, int]

@@ -45,8 +45,9 @@ class Writer:
         connect: opens the connection; called in the thread.
         waiting_max: ops that wait; above it they are refused.
         patience_s: how long an op that is not urgent waits for an urgent one to share its commit with.
+        checkpoint_pages: how long the log may grow before it is copied into the database.
         on_fatal: called in the thread after a failed fsync, when what the disk holds is not known any more: the
-            process must end.
+            process must end, and until it does nothing more is written.
     """
 
     def __init__(
@@ -55,12 +56,16 @@ class Writer:
         *,
         waiting_max: int,
         patience_s: float,
+        checkpoint_pages: int,
         on_fatal: Callable[[str], None],
     ) -> None:
         self._connect = connect
         self._waiting_max = waiting_max
         self._patience_s = patience_s
         self._on_fatal = on_fatal
+        self._checkpoint_pages = checkpoint_pages
+        self._log_pages = 0
+        self._lost_fsync: BaseException | None = None
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting = 0
         self._thread: threading.Thread | None = None
@@ -111,6 +116,7 @@ class Writer:
         except BaseException as error:  # noqa: BLE001  told to whoever waits for the opening
             self._tell(opened, error)
             return
+        connection.set_wal_hook(self._note_log)
         self._tell(opened, None)
         closing = False
         while not closing:
@@ -118,7 +124,28 @@ class Writer:
             if batch:
                 results = self._commit(connection, batch)
                 self._loop.call_soon_threadsafe(self._finish, results)
-        connection.close()
+                self._checkpoint(connection)
+        with suppress(apsw.Error):  # what could not be copied stays in the log, whole
+            connection.close()
+
+    def _note_log(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self, connection: apsw.Connection) -> None:
+        """Copy a long log into the database, once those who waited for the commit have been told."""
+        if self._log_pages < self._checkpoint_pages or self._lost_fsync is not None:
+            return
+        try:
+            connection.wal_checkpoint()
+        except apsw.Error as error:
+            # Nothing is lost: the log is kept until it has been copied, and the next commit brings the next try.
+            self._note_fault(error)
+
+    def _note_fault(self, error: BaseException) -> None:
+        if lost_an_fsync(error):
+            self._lost_fsync = error
+            self._on_fatal(f"fsync failed: {error}")
 
     def _tell(self, opened: asyncio.Future[None], error: BaseException | None) -> None:
         assert self._loop is not None
@@ -148,6 +175,8 @@ class Writer:
                 deadline = time.monotonic() + self._patience_s
 
     def _commit(self, connection: apsw.Connection, batch: list[_Job]) -> list[_Result]:
+        if self._lost_fsync is not None:
+            return _refused(batch, self._lost_fsync)
         results: list[_Result] = []
         try:
             connection.execute("begin immediate")
@@ -155,12 +184,9 @@ class Writer:
             connection.execute("commit")
             self.commits += 1
         except apsw.Error as error:
-            if lost_an_fsync(error):
-                self._on_fatal(f"fsync failed: {error}")
+            self._note_fault(error)
             self._roll_back(connection)
-            failure = Unavailable("the store cannot write now", retry_after_s=2)
-            failure.__cause__ = error
-            return [(job.future, None, failure) for job in batch]
+            return _refused(batch, error)
         return results
 
     @staticmethod
@@ -198,3 +224,12 @@ class Writer:
                 future.set_result(value)
             else:
                 future.set_exception(error)
+
+
+def _refused(batch: list[_Job], error: BaseException) -> list[_Result]:
+    results: list[_Result] = []
+    for job in batch:
+        failure = Unavailable("the store cannot write now", retry_after_s=2)
+        failure.__cause__ = error
+        results.append((job.future, None, failure))
+    return results

@@ -19,7 +19,7 @@ from tocsin.core.delivery import (
     NewDelivery,
     RecordedAttempt,
 )
-from tocsin.core.event import Dialect, Environment, Event, IdempotencyKey, Severity, idempotency_key
+from tocsin.core.event import Dialect, Event, IdempotencyKey, idempotency_key
 from tocsin.core.identifiers import (
     ChannelId,
     DeliveryId,
@@ -59,7 +59,7 @@ class EngineFactory(Protocol):
     """Makes the engine under test.
 
     Entering what a call returns opens the engine, leaving it closes it. All engines of one factory open the same
-    store, one after another; the first finds it empty. Events are kept for ``RETENTION_MS``, and the bounds on waiting
+    store, one after another; the first finds it empty. Events are kept for ``RETENTION_MS``; the bounds on waiting
     writes and on the time of a search are wide.
     """
 
@@ -247,14 +247,6 @@ class Stage:
     async def ids_of(self, query: Query[Any], *, limit: int = 1000) -> list[bytes]:
         """Return the ids of all events, or of all incidents, that a query matches."""
         return [each.event.id if hasattr(each, "event") else each.id for each in await self.all(query, limit=limit)]
-
-    def environment(self) -> Environment:
-        """Return one or the other half."""
-        return self.random.choice(list(Environment))
-
-    def severity(self) -> Severity | None:
-        """Return any severity, or none."""
-        return self.random.choice([None, *Severity])
 
 
 def scenario(test: Callable[[C, Stage], Awaitable[None]]) -> Callable[[C, EngineFactory], None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from tocsin import __version__
 from tocsin.core.delivery import ErrorClass
+from tocsin.transports.addresses import AddressPolicy
 
 BODY_KEPT_BYTES = 16 * 1024
 """How much of an answer's body is handed on."""
@@ -39,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     close_s: float = 5.0
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, array_like=True):
     """One request; it is sent as it stands.
 
     Attributes:
@@ -48,6 +50,7 @@ class Request(msgspec.Struct, frozen=True):
             ``Accept``, ``Content-Length`` and, unless it is given, ``User-Agent``. Neither names nor values may hold
             CR, LF or NUL.
         timeout_s: from hand-over to the end of the answer.
+        kept_bytes: how much of the answer's body is handed on.
     """
 
     method: str
@@ -55,9 +58,10 @@ class Request(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...]
     body: bytes
     timeout_s: float
+    kept_bytes: int = BODY_KEPT_BYTES
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What came of a request.
 
     An answer counts once it is complete. One whose body is too long to be read whole counts too, by its status: the
@@ -67,12 +71,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: of the final answer, 200 or more; None when there was none.
         headers: of the final answer, in order, names as received.
-        body: its first 16 KiB, as received: never decompressed.
+        body: its first ``kept_bytes``, as received: never decompressed.
         truncated: whether there was more.
         connect_ms: until connected; None when a kept connection served, or none was made.
         error_class: None for an answer that counts, whatever its status.
         error: one line for a person, with no part of the URL but the host.
-        unsent: the request never left, because the client was full or closed: no attempt was made.
+        unsent: the request never left, because the client was full or closed, or the process had no socket to spare:
+            no attempt was made.
     """
 
     duration_ms: int
@@ -84,6 +89,19 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     error_class: ErrorClass | None = None
     error: str | None = None
     unsent: bool = False
+
+
+class Sends(Protocol):
+    """What sends requests, in this process or another."""
+
+    @property
+    def policy(self) -> AddressPolicy:
+        """Which addresses may be reached."""
+        ...
+
+    def send(self, request: Request, done: Replied) -> None:
+        """Send a request; ``done`` gets its reply. On the event loop only; never blocks."""
+        ...
 
 
 Replied = Callable[[Reply], None]

@@ -81,6 +81,7 @@ class Transfer:
         "_policy",
         "_refused",
         "_socket_fault",
+        "_socketless",
         "_url",
         "began_s",
         "check_s",
@@ -92,7 +93,7 @@ class Transfer:
         "request",
     )
 
-    _made: socket.socket
+    _made: socket.socket | None
     request: Request
     done: Replied
     place: Place
@@ -109,6 +110,7 @@ class Transfer:
         self._chunks: list[bytes] = []
         self._method = ""
         self._url = ""
+        self._made = None
         self.curl: Any = pycurl.Curl()
         self._set_constant_options(ca_file)
         self._clear()
@@ -196,11 +198,12 @@ class Transfer:
             duration_ms=round((now_s - self.began_s) * 1000),
             status=status if status >= 200 else None,
             headers=_parsed(self._lines) if status >= 200 else (),
-            body=body[:BODY_KEPT_BYTES],
-            truncated=self._body_bytes > BODY_KEPT_BYTES,
+            body=body[: self.request.kept_bytes],
+            truncated=self._body_bytes > self.request.kept_bytes,
             connect_ms=connect_ms,
             error_class=error_class,
             error=error,
+            unsent=self._socketless and error_class is ErrorClass.INTERNAL,
         )
 
     def release(self) -> None:
@@ -208,17 +211,19 @@ class Transfer:
         if len(self.request.body) > BODY_KEPT_BYTES and self._method != "GET":
             self.curl.setopt(pycurl.POSTFIELDS, b"")  # libcurl holds it, and many handles may wait
         del self.request, self.done
+        self._drop_made()
         self._clear()
 
     def close(self) -> None:
         """Release the handle; it must not be with a multi handle any more."""
+        self._drop_made()
         self.curl.close()
 
     def _clear(self) -> None:
         self._lines.clear()
         self._chunks.clear()
         self._header_bytes = self._body_bytes = 0
-        self._headers_overflow = self.connecting = False
+        self._headers_overflow = self._socketless = self.connecting = False
         self._launched_s = None
         self._refused: str | None = None
         self._socket_fault: str | None = None
@@ -239,6 +244,9 @@ class Transfer:
     def _error(self, code: int, message: str) -> tuple[ErrorClass, str]:
         if self._refused is not None:
             return ErrorClass.ADDRESS_REFUSED, f"{self.place.host} leads to a private IP address"
+        if self._made is not None:  # no room even for libcurl's duplicate
+            self._socket_fault = "no socket could be opened: Too many open files"
+            self._socketless = True
         if self._socket_fault is not None:
             return ErrorClass.INTERNAL, self._socket_fault
         if self._headers_overflow:
@@ -262,16 +270,22 @@ class Transfer:
             return self._made
         except OSError as error:
             self._socket_fault = f"no socket could be opened: {error.strerror}"
+            self._socketless = True
         except Exception as error:  # noqa: BLE001  pycurl would print it and go on
             self._socket_fault = f"the address check failed: {type(error).__name__}"
         return pycurl.SOCKET_BAD
 
     def _on_socket(self, descriptor: int, _purpose: int) -> int:
         """Let go of the socket that was made: libcurl has got a duplicate, which no child process is to inherit."""
-        self._made.close()
+        self._drop_made()
         os.set_inheritable(descriptor, False)
         self._opened(descriptor)
         return int(pycurl.SOCKOPT_OK)
+
+    def _drop_made(self) -> None:
+        if self._made is not None:
+            self._made.close()
+            self._made = None
 
     def _on_header(self, line: bytes) -> int | None:
         self._header_bytes += len(line)
@@ -282,7 +296,7 @@ class Transfer:
         return None
 
     def _on_body(self, chunk: bytes) -> int | None:
-        if self._body_bytes < BODY_KEPT_BYTES:
+        if self._body_bytes < self.request.kept_bytes:
             self._chunks.append(chunk)
         self._body_bytes += len(chunk)
         return 0 if self._body_bytes > BODY_READ_BYTES else None
@@ -290,15 +304,9 @@ class Transfer:
 
 def _parsed(lines: list[bytes]) -> tuple[tuple[str, str], ...]:
     """Return the last answer's headers from the header lines of all: interim answers come first, trailers last."""
-    starts = [index for index, line in enumerate(lines) if line.startswith(b"HTTP/")]
-    text = b"".join(lines[starts[-1] + 1 :] if starts else lines).decode("latin-1")
-    return tuple(
-        [
-            (name, value.strip())
-            for name, colon, value in [line.partition(":") for line in text.split("\r\n")]
-            if colon
-        ]
-    )
+    text = b"".join(lines).decode("latin-1")
+    fields = [line.partition(":") for line in text[text.rfind("\nHTTP/") + 1 :].split("\n")[1:]]
+    return tuple([(name, value.strip()) for name, colon, value in fields if colon])
 
 
 def _one_line(text: str) -> str:
