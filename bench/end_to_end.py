@@ -24,13 +24,26 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _SETTLE_S = 60.0
 
 
+def _family(pid: int) -> list[int]:
+    """Return a process and its children: the sending worker is one."""
+    children = [
+        int(each)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for each in (task / "children").read_text("ascii").split()
+    ]
+    return [pid, *children]
+
+
 def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    ticks = 0
+    for each in _family(pid):
+        fields = Path(f"/proc/{each}/stat").read_text("ascii").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / _TICKS_PER_S
 
 
 def _memory_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    pages = sum(int(Path(f"/proc/{each}/statm").read_text("ascii").split()[1]) for each in _family(pid))
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

@@ -12,6 +12,7 @@ import base64
 import binascii
 import os
 import tomllib
+from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -39,11 +40,12 @@ class _Base(BaseSettings):
         env_prefix="TOCSIN_",
         env_parse_none_str="none",
         extra="forbid",
+        allow_inf_nan=False,
         toml_file=SETTINGS_FILE,
         validate_default=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     data: Path = Field(Path("tocsin-data"), description="Directory of the embedded database.")
     database: str | None = Field(None, description="A database's URL, instead of the embedded one.")
@@ -54,7 +56,9 @@ class _Base(BaseSettings):
         "", description="Networks, separated by commas, that destinations may reach although they are private."
     )
     pushgo_token: SecretStr | None = Field(
-        None, description="PushGo's gateway token; once set, PushGo's routes want it or an API key."
+        None,
+        min_length=1,
+        description="PushGo's gateway token; once set, PushGo's routes want it or an API key.",
     )
     jwt_issuer: str = Field("tocsin", min_length=1, description="Claim iss of the tokens that Tocsin mints.")
     jwt_audience: str = Field("tocsin", min_length=1, description="Claim aud that tokens must have.")
@@ -134,12 +138,14 @@ class Settings:
         given = {name: value for name, value in flags.items() if value is not None}
         try:
             model = settings_model(groups)
-            _refuse_unknown(model)
+            _check_environment(model)
             self.values: Any = model(**given)
         except ValidationError as error:
-            raise SettingsFault("; ".join(_fault(each) for each in error.errors())) from None
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsFault(f"{SETTINGS_FILE}: {error}") from None
+            raise SettingsFault("; ".join(_fault(each, model) for each in error.errors())) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsFault(f"{SETTINGS_FILE} is no TOML: {error}") from None
+        except OSError as error:
+            raise SettingsFault(f"{SETTINGS_FILE} cannot be read: {error.strerror}") from None
 
     def limits(self, prefix: str, kind: type[L], **others: Any) -> L:
         """Return the limits of one part of the program.
@@ -176,16 +182,28 @@ def scalars(defaults: msgspec.Struct) -> list[tuple[str, Any]]:
     ]
 
 
-def _refuse_unknown(model: type[BaseSettings]) -> None:
-    """Refuse a misspelt variable, which would otherwise be passed over in silence."""
-    known = {f"TOCSIN_{name.upper()}" for name in model.model_fields}
-    for name in os.environ:
-        if name.startswith("TOCSIN_") and not name.startswith(FOR_TESTS) and name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsFault(f"environment variable {name} is no setting{hint}")
+def _check_environment(model: type[BaseSettings]) -> None:
+    """Refuse a misspelt variable, which would otherwise be passed over in silence, and an empty one.
+
+    An empty one is mostly a reference to nothing: taken as unset, ``TOCSIN_PUSHGO_TOKEN`` would open the door.
+    """
+    known = {f"TOCSIN_{name.upper()}": field for name, field in model.model_fields.items()}
+    for name, value in os.environ.items():
+        if not name.startswith("TOCSIN_") or name.startswith(FOR_TESTS):
+            continue
+        if name not in known:
+            raise SettingsFault(f"environment variable {name} is no setting{_hint(name, known)}")
+        if not value and known[name].default != "":
+            raise SettingsFault(f"environment variable {name} is empty; unset it, or give it a value")
 
 
-def _fault(error: Any) -> str:
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _fault(error: Any, model: type[BaseSettings]) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    return f"setting {name} (TOCSIN_{name.upper()}): {error['msg']}"
+    if error["type"] == "extra_forbidden":
+        return f"{SETTINGS_FILE}: {name} is no setting{_hint(name, model.model_fields)}"
+    return f"setting {name} (TOCSIN_{name.upper()}): {error['msg'].removeprefix('Value error, ')}"

@@ -13,7 +13,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter("tocsin_requests", "Answered requests.", ("route", "status"), registry=self.registry)
+        self._requests = Counter(
+            "tocsin_requests", "Answered requests.", ("dialect", "route", "status"), registry=self.registry
+        )
         self._attempts = Counter(
             "tocsin_attempts", "Attempts made.", ("transport", "outcome"), registry=self.registry
         )
@@ -24,15 +26,16 @@ class Metrics:
         self._faults = Counter("tocsin_faults", "Answers 5xx that are a fault of ours.", registry=self.registry)
         self._writable = Gauge("tocsin_store_writable", "1 while the store takes writes.", registry=self.registry)
         self._writable.set(1)
-        self._request_children: dict[tuple[str, int], Counter] = {}
+        self._request_children: dict[tuple[str, str, str, int], Counter] = {}
         self._attempt_children: dict[tuple[Transport, str], Counter] = {}
 
-    def answered(self, route: str, status: int) -> None:
-        """Count an answer."""
-        key = (route, status)
+    def answered(self, dialect: str, method: str, path: str, status: int) -> None:
+        """Count an answer of the route with this method and path."""
+        key = (dialect, method, path, status)
         child = self._request_children.get(key)
         if child is None:
-            child = self._request_children[key] = self._requests.labels(route, str(status))
+            child = self._requests.labels(dialect, f"{method} {path}", str(status))
+            self._request_children[key] = child
         child.inc()
 
     def attempted(self, transport: Transport, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ from tocsin.engine.rows import (
 )
 from tocsin.engine.sqlite import settle
 from tocsin.engine.sqlite.connection import DATABASE_FILE
+from tocsin.engine.sqlite.readers import Readers
 from tocsin.engine.sqlite.search import search
 from tocsin.engine.sqlite.sql import SQL
 from tocsin.engine.sqlite.unstarted import learn
@@ -93,6 +95,55 @@ def test_leases_of_the_process_before_are_free_at_once_after_a_restart(tmp_path:
         assert all(after[delivery_id] > number for delivery_id, number in before.items())
 
     _play(tmp_path, play)
+
+
+def test_what_a_search_learnt_is_forgotten_where_an_older_event_came_since(tmp_path: Path) -> None:
+    """The search reads in one thread, what it learnt is written in another, and an event may be stored between."""
+
+    async def play(stage: Stage) -> None:
+        new = [stage.new() for _ in range(100)]
+        await stage.store(*new)
+        await stage.engine.transact([begin_step(stage, each.event.id) for each in new])
+        query = UnstartedQuery(
+            organisation_id=stage.organisation, tx_key="k", type="happened", environment=Environment.LIVE
+        )
+        connection = _opened(tmp_path)
+        lesson = search(connection, query, limit=9, cursor=None, offset=0, now_ms=0).lesson
+        assert lesson is not None
+        late = stage.new(id=new[50].event.id[:15] + bytes([new[50].event.id[15] ^ 1]))
+        await stage.store(late)
+        learn(connection, lesson)
+        connection.close()
+        assert await stage.all(query) == [late.event]
+
+    _play(tmp_path, play)
+
+
+def test_a_reader_sees_one_moment_however_long_it_looks(tmp_path: Path) -> None:
+    database = tmp_path / "db"
+    writer = apsw.Connection(str(database))
+    writer.execute("pragma journal_mode = wal")
+    writer.execute("create table t (x)")
+    looked, written = threading.Event(), threading.Event()
+
+    def look_twice(connection: apsw.Connection) -> tuple[int, int]:
+        before = connection.execute("select count(*) from t").get
+        looked.set()
+        written.wait()
+        return before, connection.execute("select count(*) from t").get
+
+    async def run() -> None:
+        readers = Readers(lambda: apsw.Connection(str(database)), count=1, query_max_s=60.0)
+        looking = asyncio.create_task(readers.run(look_twice))
+        await asyncio.to_thread(looked.wait)
+        writer.execute("insert into t values (1)")
+        written.set()
+        assert await looking == (0, 0)
+        assert await readers.run(lambda connection: connection.execute("select count(*) from t").get) == 1
+        readers.close()
+
+    asyncio.run(run())
+    writer.close()
 
 
 @contextmanager

@@ -214,6 +214,15 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     assert "cannot be made" in _refusal(tmp_path / "file" / "data")
 
 
+def test_a_file_system_without_shared_memory_is_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        with pytest.raises(EngineRefused, match="cannot have a write-ahead log"):
+            async with sqlite_factory(tmp_path, vfs="unix-dotfile")(ManualClock()):
+                pass
+
+    asyncio.run(run())
+
+
 def test_nobody_else_may_read_the_store(tmp_path: Path) -> None:
     before = os.umask(0)
     try:

@@ -1,225 +1,44 @@
-"""The pipeline with its real parts on a real store, a clock moved by hand, and a way out whose far end a test plays."""
+"""The pipeline's real parts on a real store, a clock moved by hand, and a way out whose far end a test plays."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from pipeline.faulty import FaultyEngine, SignallingMetrics
+from pipeline.remote import NOWHERE, Remote, Signal
 from receivers import LOOPBACK
 from tocsin.core.delivery import (
-    Attempt,
-    Deferred,
-    Delivered,
     Delivery,
     DeliveryState,
-    ErrorClass,
-    Exchange,
-    Lease,
-    Outcome,
     RecordedAttempt,
-    Rejected,
 )
 from tocsin.core.destination import Destination, Transport
 from tocsin.core.errors import TocsinError
 from tocsin.core.event import Dialect, Draft, Event
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, IdSequence, OrganisationId
-from tocsin.engine.rows import Acceptance, AttemptQuery, DeliveryQuery, DeliveryRow, EventQuery, NewEvent, Settlement
-from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, IdSequence, OrganisationId
+from tocsin.engine.rows import AttemptQuery, DeliveryQuery, DeliveryRow, EventQuery
+from tocsin.engine.sqlite import SqliteSettings
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.destinations import DestinationBounds, Destinations, DestinationSpec
 from tocsin.pipeline.dispatcher import Dispatcher, DispatchLimits
+from tocsin.pipeline.first_attempts import FirstAttempts
 from tocsin.pipeline.health import DestinationHealth, HealthLimits
 from tocsin.pipeline.ingest import Ingest, IngestLimits
 from tocsin.pipeline.vault import Vault
-from tocsin.telemetry import Metrics
 from tocsin.testing.clock import ManualClock
 from tocsin.transports import protocol
 from tocsin.transports.addresses import AddressPolicy, UrlChecks
-from tocsin.transports.protocol import Done, Shipment
-
-NOWHERE = "http://127.0.0.1:9/hook"
-"""An address that the guard lets pass and that no test ever connects to."""
 
 QUICK = DispatchLimits(poll_s=0.01)
 """Looks for due work so often that a moved clock shows at once."""
 
 PATIENCE_S = 25.0
 """How long a scenario may take on a slow machine before it counts as stuck."""
-
-
-class Signal:
-    """Wakes whoever waits for something to have changed."""
-
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
-
-    def give(self) -> None:
-        """Wake all who wait."""
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Return once the condition holds, looked at again at each signal."""
-        while not condition():
-            await self._changed.wait()
-
-    async def until_found(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        """Return once the condition holds that takes a look at the store."""
-        while True:
-            changed = self._changed
-            if await condition():
-                return
-            await changed.wait()
-
-
-class SignallingMetrics(Metrics):
-    """Metrics that give a signal with every recorded batch of settlements."""
-
-    def __init__(self, signal: Signal) -> None:
-        super().__init__()
-        self.recorded = 0
-        self.breakers_opened = 0
-        self._signal = signal
-
-    def settled(self, count: int) -> None:
-        super().settled(count)
-        self.recorded += count
-        self._signal.give()
-
-    def breaker_opened(self) -> None:
-        super().breaker_opened()
-        self.breakers_opened += 1
-
-
-class FaultyEngine(SqliteEngine):
-    """The engine, with faults on request.
-
-    Attributes:
-        faults: by a method's name, what its next calls raise, one each.
-        held: by a method's name, what its calls wait for before they go on.
-        batches: by a method's name, how many items its calls had, refused ones included.
-    """
-
-    def __init__(self, settings: SqliteSettings, *, clock: ManualClock) -> None:
-        super().__init__(settings, clock=clock, on_fatal=pytest.fail)
-        self.faults: dict[str, list[Exception]] = {}
-        self.held: dict[str, asyncio.Event] = {}
-        self.batches: dict[str, list[int]] = {"accept": [], "settle": [], "tend": []}
-
-    async def accept(self, events: Sequence[NewEvent], *, lease_until_ms: int) -> list[Acceptance]:
-        await self._enter("accept", len(events))
-        return await super().accept(events, lease_until_ms=lease_until_ms)
-
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        await self._enter("settle", len(settlements))
-        return await super().settle(settlements)
-
-    async def tend(self, budget_ms: int) -> bool:
-        await self._enter("tend", budget_ms)
-        return await super().tend(budget_ms)
-
-    async def _enter(self, method: str, items: int) -> None:
-        self.batches[method].append(items)
-        if method in self.held:
-            await self.held[method].wait()
-        if self.faults.get(method):
-            raise self.faults[method].pop(0)
-
-
-Far = Callable[[Shipment], Outcome | None]
-"""What the far end makes of an attempt; None leaves it hanging."""
-
-
-class Remote:
-    """A way out: implements ``transports.protocol.Transport``, the far end of which a test plays.
-
-    Attributes:
-        answer: what happens to attempts to destinations that ``answers`` does not name.
-        answers: by a destination's name.
-        started: all attempts, in the order in which they began.
-        under_way: those that hang, oldest first.
-        most_at_once: the highest number of attempts at once, over all.
-        most_per_destination: the same for each destination, by its name.
-    """
-
-    def __init__(self, signal: Signal, clock: ManualClock) -> None:
-        self.answer: Far = lambda shipment: Delivered(self.attempt(200))
-        self.answers: dict[str, Far] = {}
-        self.started: list[Shipment] = []
-        self.under_way: list[tuple[Shipment, Done]] = []
-        self.most_at_once = 0
-        self.most_per_destination: Counter[str] = Counter()
-        self._now: Counter[str] = Counter()
-        self._signal = signal
-        self._clock = clock
-        self.is_open = False
-
-    async def open(self) -> None:
-        self.is_open = True
-
-    async def close(self) -> None:
-        self.is_open = False
-        self.under_way.clear()
-
-    def start(self, shipment: Shipment, done: Done) -> None:
-        name = shipment.target.destination.name
-        self.started.append(shipment)
-        self._now[name] += 1
-        self.most_at_once = max(self.most_at_once, self._now.total())
-        self.most_per_destination[name] = max(self.most_per_destination[name], self._now[name])
-        outcome = self.answers.get(name, self.answer)(shipment)
-        if outcome is None:
-            self.under_way.append((shipment, done))
-        else:
-            asyncio.get_running_loop().call_soon(self._end, shipment, done, outcome)
-        self._signal.give()
-
-    def _end(self, shipment: Shipment, done: Done, outcome: Outcome) -> None:
-        if self.is_open:
-            self._now[shipment.target.destination.name] -= 1
-            done(shipment, outcome)
-            self._signal.give()
-
-    def finish(self, outcome: Outcome | None = None, *, name: str | None = None) -> None:
-        """End the oldest hanging attempt, or the oldest to a destination."""
-        found = next(each for each in self.under_way if name in (None, each[0].target.destination.name))
-        self.under_way.remove(found)
-        self._end(*found, Delivered(self.attempt(200)) if outcome is None else outcome)
-
-    def sent_to(self, name: str) -> list[Shipment]:
-        """Return the attempts to a destination, oldest first."""
-        return [each for each in self.started if each.target.destination.name == name]
-
-    def attempt(self, status_code: int | None = 503, **fields: Any) -> Attempt:
-        """Return an attempt that ended with this status; a failed one says so."""
-        failed = status_code is None or status_code >= 300
-        given: dict[str, Any] = {
-            "started_ms": self._clock.now_ms(),
-            "duration_ms": 1,
-            "exchange": Exchange(request_line=f"POST {NOWHERE}"),
-            "status_code": status_code,
-            "error_class": ErrorClass.STATUS if failed else None,
-            "error": f"remote answered {status_code}" if failed else None,
-        }
-        return Attempt(**(given | fields))
-
-    def fail(self, _: Shipment) -> Outcome:
-        """Answer 503."""
-        return Deferred(self.attempt(503))
-
-    def gone(self, _: Shipment) -> Outcome:
-        """Answer 410."""
-        return Rejected(self.attempt(410), disable=True)
-
-    def hang(self, _: Shipment) -> Outcome | None:
-        """Answer nothing."""
-        return None
 
 
 class Stage:
@@ -233,17 +52,22 @@ class Stage:
         intake: IngestLimits | None = None,
         bounds: DestinationBounds | None = None,
         transports: Callable[[Stage], Mapping[Transport, protocol.Transport]] | None = None,
+        dispatcher: type[Dispatcher] = Dispatcher,
     ) -> None:
         self.directory = directory
         self.clock = ManualClock()
         self.signal = Signal()
         self.random = random.Random(11)
+        """For jitter, the same in every run."""
         self.remote = Remote(self.signal, self.clock)
-        self.ids = IdSequence(self.random.randbytes)
-        self.vault = Vault(b"k" * 32, self.random.randbytes)
-        self.engine = FaultyEngine(SqliteSettings(directory=directory, patience_s=0.0), clock=self.clock)
+        self.ids = IdSequence(os.urandom)
+        self.vault = Vault(b"k" * 32, os.urandom)
+        self.engine = FaultyEngine(
+            SqliteSettings(directory=directory, patience_s=0.0), clock=self.clock, signal=self.signal
+        )
         self.metrics = SignallingMetrics(self.signal)
         self._dispatch = dispatch
+        self._dispatcher = dispatcher
         self._intake = IngestLimits() if intake is None else intake
         self._bounds = DestinationBounds() if bounds is None else bounds
         self._transports = {Transport.WEBHOOK: self.remote} if transports is None else transports(self)
@@ -254,6 +78,7 @@ class Stage:
         self.catalog = Catalog(self.engine)
         await self.catalog.refresh()
         self.health = DestinationHealth(catalog=self.catalog, clock=self.clock, limits=HealthLimits())
+        self.first_attempts = FirstAttempts(self.engine)
         self.dispatcher = self.new_dispatcher()
         self.ingest = Ingest(
             engine=self.engine,
@@ -271,7 +96,7 @@ class Stage:
             urls=UrlChecks(AddressPolicy(LOOPBACK)),
             clock=self.clock,
             ids=self.ids,
-            entropy=self.random.randbytes,
+            entropy=os.urandom,
             bounds=self._bounds,
         )
         self._keeper = asyncio.get_running_loop().create_task(self.health.keep(self.ingest))
@@ -280,19 +105,20 @@ class Stage:
 
     def new_dispatcher(self) -> Dispatcher:
         """Return a dispatcher on this store; nothing of it runs."""
-        return Dispatcher(
+        return self._dispatcher(
             engine=self.engine,
             catalog=self.catalog,
             vault=self.vault,
             transports=self._transports,
             health=self.health,
+            first_attempts=self.first_attempts,
             clock=self.clock,
             random=self.random.random,
             metrics=self.metrics,
             limits=self._dispatch,
         )
 
-    async def close(self, *, patience_s: float = 5.0) -> None:
+    async def close(self, *, patience_s: float = 0.2) -> None:
         """End what runs and close the store, as the program does."""
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
@@ -348,13 +174,32 @@ class Stage:
         """Return where deliveries stand."""
         return [each.state for each in await self.deliveries(ids)]
 
+    async def all_are(self, ids: Sequence[DeliveryId], state: DeliveryState) -> bool:
+        """Return whether all of these deliveries are in this state."""
+        return set(await self.states(ids)) <= {state}
+
     async def until_all(self, ids: Sequence[DeliveryId], state: DeliveryState) -> None:
         """Return once all of these deliveries are in this state."""
+        await self.signal.until_found(lambda: self.all_are(ids, state))
 
-        async def reached() -> bool:
-            return set(await self.states(ids)) <= {state}
+    async def until_looked(self, times: int = 4) -> None:
+        """Return once the dispatcher has looked for due work so many times more, and has had its turn since."""
+        looked = len(self.engine.batches["claim"])
+        await self.signal.until(lambda: len(self.engine.batches["claim"]) >= looked + times)
 
-        await self.signal.until_found(reached)
+    async def until_batches(self, batches: int) -> None:
+        """Return once the engine has been handed so many batches of events in all."""
+        await self.signal.until(lambda: len(self.engine.batches["accept"]) >= batches)
+
+    async def until_started(self, attempts: int, name: str | None = None) -> None:
+        """Return once at least so many attempts have begun in all, or to a destination."""
+        await self.signal.until(
+            lambda: len(self.remote.started if name is None else self.remote.sent_to(name)) >= attempts
+        )
+
+    async def until_recorded(self, settlements: int) -> None:
+        """Return once at least so many settlements have been recorded in all."""
+        await self.signal.until(lambda: self.metrics.recorded >= settlements)
 
     async def attempts(self, delivery_id: DeliveryId) -> list[RecordedAttempt]:
         """Return a delivery's attempts, oldest first."""
@@ -377,7 +222,7 @@ def run(
     scenario: Callable[[Stage], Awaitable[None]],
     *,
     sending: bool = True,
-    patience_s: float = 5.0,
+    patience_s: float = 0.2,
     **options: Any,
 ) -> None:
     """Play a scenario on an open stage.
@@ -403,24 +248,3 @@ def run(
 def refusal(error: TocsinError) -> tuple[type[TocsinError], str]:
     """Return what a caller can tell errors by."""
     return type(error), error.code
-
-
-def lease_of(stage: Stage, *, attempts_made: int = 0, number: int = 1, **event: Any) -> Lease:
-    """Return a lease that no store knows of."""
-    given: dict[str, Any] = {
-        "id": stage.ids.make(stage.clock.now_ms()),
-        "organisation_id": DEFAULT_ORGANISATION,
-        "dialect": Dialect.TOCSIN,
-        "source": "tests",
-        "type": "happened",
-        "time_ms": stage.clock.now_ms(),
-        "data": b"{}",
-    }
-    return Lease(
-        delivery_id=DeliveryId(stage.ids.make(stage.clock.now_ms())),
-        destination_id=DestinationId(bytes(16)),
-        event=Event(**(given | event)),
-        number=number,
-        attempts_made=attempts_made,
-        until_ms=0,
-    )

@@ -262,3 +262,35 @@ def test_transactions_of_all_groups_are_listed_with_their_events(stage: Stage) -
         assert found == {"mailer": event_id, "biller": event_id}
 
     stage(scene)
+
+
+def test_a_reopened_transaction_has_a_lease_and_may_be_taken_over(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event = await house.consumption.event(consumer(), await house.accept())
+        await house.consumption.begin(consumer(), event.id)
+        await house.consumption.end(consumer(), event.id, TransactionState.FAILED, None)
+        house.clock.at_ms += 5000
+        standing = await house.consumption.move(consumer(), event, TransactionState.PROCESSING)
+        assert standing.transaction is not None
+        assert standing.transaction.lease_until_ms == house.clock.at_ms + 1000
+        house.clock.at_ms += 999
+        await house.consumption.move(consumer(), event, TransactionState.PROCESSING)
+        house.clock.at_ms += 999
+        assert await waiting(house, consumer()) == []
+        house.clock.at_ms += 1
+        assert await waiting(house, consumer()) == [event.id]
+        await house.consumption.begin(consumer(by="worker-2"), event.id)
+
+    stage(scene, lease_ms=1000)
+
+
+def test_without_leases_a_move_sets_none(stage: Stage) -> None:
+    async def scene(house: House) -> None:
+        event = await house.consumption.event(consumer(), await house.accept())
+        await house.consumption.begin(consumer(), event.id)
+        await house.consumption.end(consumer(), event.id, TransactionState.FAILED, None)
+        standing = await house.consumption.move(consumer(), event, TransactionState.PROCESSING)
+        assert standing.transaction is not None
+        assert standing.transaction.lease_until_ms is None
+
+    stage(scene)

@@ -179,7 +179,9 @@ def test_the_operators_headers_are_sent_and_their_secrets_masked() -> None:
     async def scenario(sending: Sending) -> None:
         sending.receiver.answers.append(
             Answer(
-                200, (("X-Echo", "<Bearer canary-1>"), ("Set-Cookie", "s=canary-3")), b"got Bearer canary-1, canary-2"
+                200,
+                (("X-Echo", "<Bearer canary-1>"), ("Set-Cookie", "s=canary-3")),
+                b"got Bearer canary-1, canary-2, bad canary-1",
             )
         )
         outcome = await sending.send(headers=headers)
@@ -191,7 +193,7 @@ def test_the_operators_headers_are_sent_and_their_secrets_masked() -> None:
         shown = tuple((n, MASK if n in hidden else v) for n, v in received.headers)
         assert exchange.request_headers == shown
         assert "canary" not in repr(outcome)
-        assert exchange.response_body == f"got {MASK}, {MASK}".encode()
+        assert exchange.response_body == f"got {MASK}, {MASK}, bad {MASK}".encode()
         assert exchange.response_headers[:2] == (("X-Echo", f"<{MASK}>"), ("Set-Cookie", MASK))
 
     run(scenario)

@@ -171,6 +171,83 @@ def test_many_tokens_at_once_wait_for_one_fetch() -> None:
     asyncio.run(play())
 
 
+class SlowRemote(Remote):
+    """Answers only once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+
+    async def keys(self, url: str) -> list[dict[str, Any]] | None:
+        found = await super().keys(url)
+        await self.may_answer.wait()
+        return found
+
+
+async def _settle() -> None:
+    """Let every task go as far as it can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def _find_while_fetching(keys: ExternalKeys, remote: SlowRemote, kids: list[str]) -> list[bool]:
+    """Return which ids are found by tokens that come one by one while the set is being fetched."""
+    finds = []
+    for kid in kids:
+        finds.append(asyncio.create_task(keys.find("a", kid)))
+        await _settle()
+    assert not any(each.done() for each in finds)
+    remote.may_answer.set()
+    return [found is not None for found in await asyncio.gather(*finds)]
+
+
+def test_tokens_that_come_during_the_first_fetch_wait_for_it() -> None:
+    async def play() -> None:
+        remote = SlowRemote()
+        remote.sets["a"] = [_jwk()]
+        keys = ExternalKeys(source=remote, clock=HandClock(), limits=TokenLimits())
+        assert await _find_while_fetching(keys, remote, ["k1", "k1", "other", "k1"]) == [True, True, False, True]
+        assert remote.asked == 1
+
+    asyncio.run(play())
+
+
+def test_tokens_of_a_new_key_wait_for_its_fetch_and_those_of_a_known_one_do_not() -> None:
+    async def play() -> None:
+        remote, clock = SlowRemote(), HandClock()
+        remote.sets["a"] = [_jwk()]
+        remote.may_answer.set()
+        keys = ExternalKeys(source=remote, clock=clock, limits=TokenLimits())
+        assert await keys.find("a", "k1") is not None
+        remote.may_answer.clear()
+        remote.sets["a"] = [_jwk(), _jwk("k2")]
+        clock.at_s += 60
+        new = [asyncio.create_task(keys.find("a", "k2")) for _ in range(3)]
+        await _settle()
+        assert await asyncio.wait_for(keys.find("a", "k1"), 1) is not None
+        assert not any(each.done() for each in new)
+        remote.may_answer.set()
+        assert None not in await asyncio.gather(*new)
+        assert remote.asked == 2
+
+    asyncio.run(play())
+
+
+def test_a_key_of_long_ago_does_not_count_while_its_set_is_fetched() -> None:
+    async def play() -> None:
+        remote, clock = SlowRemote(), HandClock()
+        remote.sets["a"] = [_jwk()]
+        remote.may_answer.set()
+        keys = ExternalKeys(source=remote, clock=clock, limits=TokenLimits())
+        assert await keys.find("a", "k1") is not None
+        remote.may_answer.clear()
+        remote.sets["a"] = []
+        clock.at_s += 3600
+        assert await _find_while_fetching(keys, remote, ["k1", "k1"]) == [False, False]
+
+    asyncio.run(play())
+
+
 def test_a_set_that_fails_is_left_alone_for_a_minute() -> None:
     async def play() -> None:
         bench = await Bench().open()

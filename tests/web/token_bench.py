@@ -77,9 +77,9 @@ class Bench:
         self.catalog = Catalog(cast("Engine", self.store))
         self.tokens = Tokens(
             catalog=self.catalog,
-            vault=Vault(bytes(32), lambda size: bytes(range(size))),
+            vault=Vault(bytes(32), lambda size: bytes(each % 256 for each in range(size))),
             clock=self.clock,
-            ids=IdSequence(lambda size: bytes(range(size))),
+            ids=IdSequence(lambda size: bytes(each % 256 for each in range(size))),
             jwks=self.remote,
             limits=TokenLimits(),
         )

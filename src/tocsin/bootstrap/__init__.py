@@ -40,7 +40,8 @@ async def gateway(settings: Settings, *, clock: Clock, on_fatal: Callable[[str],
     """Build a gateway and start it; at the end drain it.
 
     Args:
-        on_fatal: called from another thread when the process must end at once, since the disk cannot be trusted.
+        on_fatal: called, from any thread, when the process must end at once: the disk cannot be trusted, or a part of
+            it broke.
 
     Raises:
         EngineRefused: the store cannot be opened.
@@ -52,7 +53,7 @@ async def gateway(settings: Settings, *, clock: Clock, on_fatal: Callable[[str],
         use = build_use_cases(parts)
         first_keys = await provision(catalog, use.keys, clock)
         app = build_app(parts, use)
-        await start(parts, stack)
+        await start(parts, stack, on_fatal)
         yield Gateway(app, parts, use, first_keys)
 
 
@@ -69,7 +70,7 @@ async def initialise(settings: Settings, *, new_keys: bool) -> FirstKeys | None:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack)
-        secret_key(settings)
+        secret_key(settings, fresh=not catalog.organisations())
         keys = Keys(catalog=catalog, clock=clock, ids=IdSequence(os.urandom), entropy=os.urandom)
         first_keys = await provision(catalog, keys, clock)
         if first_keys is None and new_keys:

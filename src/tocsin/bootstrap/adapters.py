@@ -11,7 +11,7 @@ import msgspec
 from tocsin.core.device import Device
 from tocsin.core.identifiers import DeliveryId, EventId, OrganisationId
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import PutItem
+from tocsin.engine.rows import MailboxResult, PutItem
 from tocsin.transports import outbound
 
 
@@ -44,8 +44,9 @@ class EngineMailboxes:
         (device,) = await self._engine.find(Device, organisation_id, [device_key.encode()])
         if device is None or device.replaced_by is not None:
             return False
-        await self._engine.mailbox_write([PutItem(organisation_id, device_key, delivery_id, event_id, expires_ms)])
-        return True
+        item = PutItem(organisation_id, device_key, delivery_id, event_id, expires_ms)
+        (result,) = await self._engine.mailbox_write([item])
+        return result is not MailboxResult.NOT_FOUND
 
 
 class OutboundJwks:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tocsin.core.clock import DAY_MS
+from tocsin.core.destination import Destination
 from tocsin.core.quota import PLAN_LIMITS, Plan, PlanLimits
 from tocsin.dialects.buildable import BuildableLimits
 from tocsin.dialects.native import NativeLimits
@@ -17,14 +19,15 @@ from tocsin.dialects.pingpilot import PingPilotLimits
 from tocsin.dialects.promptjang import PromptJangLimits
 from tocsin.dialects.pushgo import PushGoLimits
 from tocsin.engine.sqlite import SqliteSettings
+from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.destinations import DestinationBounds
-from tocsin.pipeline.dispatcher import DispatchLimits
+from tocsin.pipeline.dispatcher import LEASE_MARGIN_MS, DispatchLimits
 from tocsin.pipeline.health import HealthLimits
 from tocsin.pipeline.ingest import IngestLimits
 from tocsin.pipeline.lane import LaneLimits
 from tocsin.pipeline.maintenance import MaintenanceLimits
 from tocsin.pipeline.recovery import RecoveryLimits
-from tocsin.pipeline.vault import KEY_BYTES
+from tocsin.pipeline.vault import KEY_BYTES, SealBroken, Vault
 from tocsin.settings import Settings, SettingsFault, parse_secret_key
 from tocsin.transports import outbound
 from tocsin.web.limits import RateSettings
@@ -55,7 +58,33 @@ LIMITS: dict[str, msgspec.Struct] = {
 } | {f"plan_{plan}": limits for plan, limits in PLAN_LIMITS.items()}
 """The default limits of each part, by the prefix of their settings."""
 
+_NEVER_ZERO = (
+    "ingest_batch_max",
+    "ingest_waiting_max",
+    "ingest_batches_at_once",
+    "dispatch_sending_max",
+    "dispatch_held_max",
+    "dispatch_claim_max",
+    "dispatch_claim_per_destination",
+    "dispatch_poll_s",
+    "lane_held_max",
+    "maintenance_every_s",
+    "maintenance_budget_ms",
+    "outbound_connections_max",
+    "store_waiting_max",
+    "store_readers",
+    "server_head_deadline_s",
+    "server_body_deadline_s",
+    "server_head_bytes_max",
+    "server_headers_max",
+    "server_pipelined_max",
+    "server_connections_max",
+)
+"""Without these nothing would be taken, stored or sent, or a loop would never rest."""
+
 SECRET_KEY_FILE = "secret.key"  # noqa: S105  a file's name
+_CHECKED_SECRETS_MAX = 3
+"""One alone might be damaged by itself."""
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -64,33 +93,86 @@ def load_settings(**flags: Any) -> Settings:
     Raises:
         SettingsFault: a value is refused.
     """
-    return Settings(LIMITS, **flags)
+    settings = Settings(LIMITS, **flags)
+    for name in _NEVER_ZERO:
+        if not getattr(settings.values, name):
+            raise SettingsFault(f"setting {name} (TOCSIN_{name.upper()}): must be above 0")
+    if settings.values.dispatch_lease_ms < settings.values.destination_timeout_max_s * 1000 + LEASE_MARGIN_MS:
+        raise SettingsFault(
+            "setting dispatch_lease_ms (TOCSIN_DISPATCH_LEASE_MS): must be longer than destination_timeout_max_s, or "
+            "what is still being sent would be sent again"
+        )
+    return settings
 
 
-def secret_key(settings: Settings) -> bytes:
+def secret_key(settings: Settings, *, fresh: bool) -> bytes:
     """Return the key that seals secrets: the setting's, else the one beside the data, made on the first run.
 
+    Called once the store is open, whose lock keeps a second process from making another one.
+
+    Args:
+        fresh: there are no data yet, so that nothing can have been sealed.
+
     Raises:
-        SettingsFault: the file does not hold a key.
+        SettingsFault: the file does not hold a key, is gone, or cannot be read or made.
     """
     given = settings.values.secret_key
     if given is not None:
         return parse_secret_key(given.get_secret_value())
-    directory: Path = settings.values.data
-    path = directory / SECRET_KEY_FILE
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path: Path = settings.values.data / SECRET_KEY_FILE
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        try:
-            return parse_secret_key(path.read_text("ascii"))
-        except ValueError as error:
-            raise SettingsFault(f"{path}: {error}") from error
+        if path.exists():
+            return parse_secret_key(path.read_bytes().decode("ascii", "replace"))
+        if fresh:
+            return _make_secret_key(path)
+    except ValueError as error:
+        raise SettingsFault(f"{path} holds no key: it {error}; restore it from a backup") from error
+    except OSError as error:
+        raise SettingsFault(f"{path} cannot be used: {error.strerror}") from error
+    raise SettingsFault(
+        f"{path} is gone, with which the secrets in {path.parent} are sealed; restore it from a backup, or set "
+        "TOCSIN_SECRET_KEY to the key that was used"
+    )
+
+
+def check_key(vault: Vault, catalog: Catalog) -> None:
+    """Return if the key opens what is sealed; with another one every delivery would fail, and expire in the end.
+
+    Raises:
+        SettingsFault: it opens none of the first few.
+    """
+    sealed = (each for each in catalog.all_destinations() if each.secrets or each.sealed_address is not None)
+    some = list(islice(sealed, _CHECKED_SECRETS_MAX))
+    if some and not any(_opens(vault, each) for each in some):
+        raise SettingsFault(
+            "this is not the key that the stored secrets were sealed with; set TOCSIN_SECRET_KEY to that one, or "
+            f"restore {SECRET_KEY_FILE}"
+        )
+
+
+def _opens(vault: Vault, destination: Destination) -> bool:
+    try:
+        vault.target(destination)
+    except SealBroken:
+        return False
+    return True
+
+
+def _make_secret_key(path: Path) -> bytes:
+    """Write a new key; it is on the disk, name and content, before anything is sealed with it."""
     key = os.urandom(KEY_BYTES)
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(key.hex() + "\n")
         file.flush()
         os.fsync(file.fileno())
+    draft.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
     return key
 
 

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from tocsin.bootstrap.adapters import EngineMailboxes
-from tocsin.bootstrap.configuration import plan_limits, retention_ms, secret_key, transaction_lease_ms
+from tocsin.bootstrap.configuration import check_key, plan_limits, retention_ms, secret_key, transaction_lease_ms
 from tocsin.core.clock import Clock
 from tocsin.core.destination import Transport
 from tocsin.core.identifiers import IdSequence
@@ -25,6 +25,7 @@ from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.consumption import Consumption
 from tocsin.pipeline.destinations import DestinationBounds, Destinations
 from tocsin.pipeline.dispatcher import Dispatcher, DispatchLimits
+from tocsin.pipeline.first_attempts import FirstAttempts
 from tocsin.pipeline.health import DestinationHealth, HealthLimits
 from tocsin.pipeline.ingest import Ingest, IngestLimits
 from tocsin.pipeline.keys import Keys
@@ -58,6 +59,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     client: outbound.Sends
     urls: UrlChecks
     dispatcher: Dispatcher
+    first_attempts: FirstAttempts
     health: DestinationHealth
     ingest: Ingest
     transports: frozenset[Transport]
@@ -95,19 +97,22 @@ async def build_parts(
     """Build an event's way; nothing of it runs yet."""
     ids = IdSequence(os.urandom)
     metrics = Metrics()
-    vault = Vault(secret_key(settings), os.urandom)
+    vault = Vault(secret_key(settings, fresh=not catalog.organisations()), os.urandom)
+    check_key(vault, catalog)
     policy = AddressPolicy(parse_networks(settings.values.outbound_allow))
     client = outbound.ProcessClient(policy, limits=settings.limits("outbound", outbound.Limits), clock=clock)
     await client.open()
     stack.push_async_callback(client.close)
     transports = _transports(settings, clock, engine, client)
     health = DestinationHealth(catalog=catalog, clock=clock, limits=settings.limits("health", HealthLimits))
+    first_attempts = FirstAttempts(engine)
     dispatcher = Dispatcher(
         engine=engine,
         catalog=catalog,
         vault=vault,
         transports=transports,
         health=health,
+        first_attempts=first_attempts,
         clock=clock,
         random=random.random,
         metrics=metrics,
@@ -133,6 +138,7 @@ async def build_parts(
         client=client,
         urls=UrlChecks(policy),
         dispatcher=dispatcher,
+        first_attempts=first_attempts,
         health=health,
         ingest=ingest,
         transports=frozenset(transports),
@@ -168,7 +174,7 @@ def build_use_cases(parts: Parts) -> UseCases:
     )
 
 
-async def start(parts: Parts, stack: AsyncExitStack) -> None:
+async def start(parts: Parts, stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:
     """Start what runs beside the requests; the stack drains it."""
     await parts.dispatcher.start()
     stack.push_async_callback(parts.dispatcher.stop, parts.settings.limits("server", ServerLimits).shutdown_s)
@@ -178,7 +184,7 @@ async def start(parts: Parts, stack: AsyncExitStack) -> None:
         tend_for_ever(parts.engine, parts.settings.limits("maintenance", MaintenanceLimits)),
     )
     for job in jobs:
-        _run_beside(job, stack)
+        _run_beside(job, stack, on_fatal)
 
 
 def _transports(
@@ -199,9 +205,17 @@ def _engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None]) -
     return SqliteEngine(store, clock=clock, on_fatal=on_fatal)
 
 
-def _run_beside(job: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
-    """Run a job until the stack unwinds."""
+def _run_beside(job: Coroutine[Any, Any, None], stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:
+    """Run a job until the stack unwinds; one that breaks ends the process: without it there is half a gateway."""
     task = asyncio.get_running_loop().create_task(job)
+
+    def ended(done: asyncio.Task[None]) -> None:
+        fault = None if done.cancelled() else done.exception()
+        if fault is not None:
+            _log.error("background_job_broke", exc_info=fault)
+            on_fatal(f"a background job broke: {type(fault).__name__}")
+
+    task.add_done_callback(ended)
 
     async def end() -> None:
         task.cancel()

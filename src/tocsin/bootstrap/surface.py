@@ -34,6 +34,7 @@ def build_app(parts: Parts, use: UseCases) -> App:
     """Return the application: every dialect's routes on one port."""
     settings = parts.settings
     ring = KeyRing(parts.catalog)
+    server = settings.limits("server", ServerLimits)
     rates = settings.limits("rate", RateSettings, plans=plan_limits(settings))
     guard = Guard(keys=ring, catalog=parts.catalog, limits=RateLimits(clock=parts.clock, settings=rates))
     pushgo = _pushgo(parts, use, ring)
@@ -57,7 +58,8 @@ def build_app(parts: Parts, use: UseCases) -> App:
             Area("/auth/v1", nativeframe.not_found),
         ],
         report=_reporter(parts.metrics),
-        body_deadline_s=settings.limits("server", ServerLimits).body_deadline_s,
+        body_deadline_s=server.body_deadline_s,
+        bodies_bytes_max=server.bodies_bytes_max,
     )
 
 
@@ -82,7 +84,7 @@ def _pingpilot(parts: Parts, use: UseCases, ring: KeyRing) -> PingPilot:
         catalog=parts.catalog,
         keys=ring,
         accounts=use.accounts,
-        first_attempts=parts.dispatcher,
+        first_attempts=parts.first_attempts,
         clock=parts.clock,
         limits=parts.settings.limits("pingpilot", PingPilotLimits),
     )
@@ -162,9 +164,15 @@ def _reporter(metrics: Metrics) -> Callable[[Route, Request, int, Exception | No
     """Return what counts answers and logs faults of ours."""
 
     def report(route: Route, request: Request, status: int, fault: Exception | None) -> None:
-        metrics.answered(route.name, status)
+        metrics.answered(route.name, route.method, route.path, status)
         if fault is not None and status == 500:
             metrics.fault()
-            _log.error("request_failed", route=route.name, path=request.url_path, exc_info=fault)
+            _log.error(
+                "request_failed",
+                dialect=route.name,
+                route=f"{route.method} {route.path}",
+                path=request.url_path,
+                exc_info=fault,
+            )
 
     return report

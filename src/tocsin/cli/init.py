@@ -25,13 +25,16 @@ Examples:
 @click.option("--new-key", is_flag=True, help="On data that exist already: make further keys, and print those.")
 def init(data: Path | None, database: str | None, as_json: bool, new_key: bool) -> None:
     """Create the data and print the organisation's key and the operator's, once."""
-    from tocsin.bootstrap import initialise, load_settings  # noqa: PLC0415  imports half of the program
+    from tocsin.bootstrap import initialise, load_settings  # noqa: PLC0415  imports the whole program
+    from tocsin.cli.logs import configure_logs  # noqa: PLC0415
     from tocsin.core.identifiers import prefixed  # noqa: PLC0415
     from tocsin.engine.rows import EngineRefused  # noqa: PLC0415
     from tocsin.settings import SettingsFault  # noqa: PLC0415
 
     try:
         settings = load_settings(data=data, database=database)
+        # This command says itself what it did; only trouble is logged.
+        configure_logs("warning", settings.values.log_format)
         keys = asyncio.run(initialise(settings, new_keys=new_key))
     except SettingsFault as error:
         fail(USAGE, str(error))

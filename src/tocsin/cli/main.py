@@ -28,7 +28,7 @@ cli.add_command(init)
 def main() -> None:
     """Run the command line; usage errors end with exit status 2."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="tocsin", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code if error.exit_code != 1 else USAGE)

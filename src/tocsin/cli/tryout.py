@@ -15,6 +15,7 @@ from tocsin.core.destination import Filter, Transport
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, ChannelId, KeyId, crockford, prefixed
 from tocsin.core.organisation import Category, Channel
+from tocsin.core.retry import PROMPTJANG
 from tocsin.pipeline.account import EmailContact
 from tocsin.pipeline.destinations import DestinationSpec
 
@@ -98,7 +99,8 @@ async def _make_samples(parts: Parts, use: UseCases, receiver_url: str) -> _Samp
         transport=Transport.WEBHOOK,
         address={"url": f"{receiver_url}/endpoint"},
         origin=Dialect.PROMPTJANG,
-        filter=Filter(sources=(f"promptjang/endpoint/{endpoint}",)),
+        filter=Filter(dialects=(Dialect.PROMPTJANG,), sources=(f"promptjang/endpoint/{endpoint}",)),
+        retry=PROMPTJANG,
     )
     _, secret = await use.destinations.create(DEFAULT_ORGANISATION, everything)
     _, endpoint_secret = await use.destinations.create(DEFAULT_ORGANISATION, for_endpoint, id=endpoint_id)

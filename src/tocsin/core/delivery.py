@@ -205,6 +205,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         attempts_made: attempts finished before this one.
         until_ms: when another may claim it.
         lane: the ordering key at an ordered destination; None where order does not count.
+        retries_from: the attempts made when its schedule last began: 0, or more after a retry by hand.
     """
 
     delivery_id: DeliveryId
@@ -214,6 +215,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     attempts_made: int
     until_ms: int
     lane: bytes | None = None
+    retries_from: int = 0
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

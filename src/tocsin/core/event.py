@@ -10,9 +10,21 @@ from typing import Any
 
 import msgspec
 
+from tocsin.core.environment import Environment
 from tocsin.core.identifiers import ChannelId, EventId, OrganisationId, bucket_of, digest, digest_bucket
 from tocsin.core.incident import IncidentChange, IncidentState
 from tocsin.core.quota import QuotaCharge
+
+__all__ = [
+    "Dialect",
+    "Draft",
+    "Environment",
+    "Event",
+    "IdempotencyKey",
+    "Severity",
+    "bucket_for",
+    "idempotency_key",
+]
 
 
 class Dialect(StrEnum):
@@ -35,13 +47,6 @@ class Severity(StrEnum):
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
-
-
-class Environment(StrEnum):
-    """Which half of an organisation's events: a key is made for one of them."""
-
-    LIVE = "live"
-    TEST = "test"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tocsin.core.environment import Environment
 from tocsin.core.identifiers import EventId, OrganisationId
 
 
@@ -32,16 +33,20 @@ class IncidentChange(msgspec.Struct, frozen=True, kw_only=True):
         incident_id: whose; None on create, whose event's own id becomes the incident's.
         channel: the scope in which the incident is known; another's incident is not found.
         at_ms: the event's own time, which decides between late and too late.
+        environment: the event's; an incident of the other one is not found.
         profile: the fields that this event carries; they replace what stood.
         attrs: a patch, merged by ``patched``.
+        attrs_bytes_max: the longest JSON text that the merged attrs may have; None is any length.
     """
 
     action: IncidentAction
     channel: str
     at_ms: int
     incident_id: EventId | None = None
+    environment: Environment = Environment.LIVE
     profile: dict[str, Any] = {}
     attrs: dict[str, Any] = {}
+    attrs_bytes_max: int | None = None
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +65,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     opened_ms: int
     updated_ms: int
     closed_ms: int | None = None
+    environment: Environment = Environment.LIVE
     profile: dict[str, Any] = {}
     attrs: dict[str, Any] = {}
 
@@ -69,6 +75,7 @@ class IncidentRefusal(StrEnum):
 
     NOT_FOUND = "event_not_found"
     CLOSED = "event_closed"
+    ATTRS_TOO_LARGE = "attrs_too_large"
 
 
 def patched(attrs: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +107,9 @@ def advance(
         event_id: the id of the event that carries the change.
     """
     if change.action is IncidentAction.CREATE:
+        attrs = patched({}, change.attrs)
+        if _too_large(attrs, change):
+            return IncidentRefusal.ATTRS_TOO_LARGE
         return Incident(
             id=event_id,
             organisation_id=organisation_id,
@@ -107,10 +117,11 @@ def advance(
             state=IncidentState.ONGOING,
             opened_ms=change.at_ms,
             updated_ms=change.at_ms,
+            environment=change.environment,
             profile=change.profile,
-            attrs=patched({}, change.attrs),
+            attrs=attrs,
         )
-    if incident is None or incident.channel != change.channel or incident.organisation_id != organisation_id:
+    if incident is None or _scope(incident.organisation_id, incident) != _scope(organisation_id, change):
         return IncidentRefusal.NOT_FOUND
     if incident.state is IncidentState.CLOSED:
         late = (
@@ -120,11 +131,27 @@ def advance(
         )
         return incident if late else IncidentRefusal.CLOSED
     closing = change.action is IncidentAction.CLOSE
+    attrs = patched(incident.attrs, change.attrs)
+    if _too_large(attrs, change):
+        return IncidentRefusal.ATTRS_TOO_LARGE
     return msgspec.structs.replace(
         incident,
         state=IncidentState.CLOSED if closing else IncidentState.ONGOING,
         updated_ms=max(incident.updated_ms, change.at_ms),
         closed_ms=change.at_ms if closing else None,
         profile=incident.profile | change.profile,
-        attrs=patched(incident.attrs, change.attrs),
+        attrs=attrs,
     )
+
+
+def _scope(
+    organisation_id: OrganisationId, known: Incident | IncidentChange
+) -> tuple[OrganisationId, Environment, str]:
+    return organisation_id, known.environment, known.channel
+
+
+def _too_large(attrs: dict[str, Any], change: IncidentChange) -> bool:
+    # A change that brings no attrs is never refused for them: an incident can be closed whatever has piled up in it.
+    if change.attrs_bytes_max is None or not change.attrs:
+        return False
+    return len(msgspec.json.encode(attrs)) > change.attrs_bytes_max

@@ -18,6 +18,9 @@ class TransactionState(StrEnum):
     FAILED = "failed"
 
 
+HISTORY_NEWEST_KEPT = 99
+"""Steps kept beside the first one: every step rewrites the row, so a history without end makes each one dearer."""
+
 ENDED = frozenset({TransactionState.FINISHED, TransactionState.FAILED})
 
 
@@ -45,6 +48,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         ended_ms: None while open.
         output: what the consumer said at the end.
         lease_until_ms: when an unfinished one may be taken by another; None is never.
+        history: its steps, oldest first; of a long one the first step and the newest.
+        steps_dropped: how many steps between those are not kept any more.
     """
 
     event_id: EventId
@@ -57,6 +62,12 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None
     lease_until_ms: int | None = None
     history: tuple[StateChange, ...] = ()
+    steps_dropped: int = 0
+
+    @property
+    def steps_made(self) -> int:
+        """How many steps it has made in all."""
+        return len(self.history) + self.steps_dropped
 
 
 class TransactionRefusal(StrEnum):
@@ -82,7 +93,7 @@ def begin(found: Transaction | None, wanted: Transaction, *, now_ms: int) -> Tra
     )
     if not lapsed:
         return TransactionRefusal.EXISTS
-    return msgspec.structs.replace(wanted, history=found.history + wanted.history)
+    return _with_steps(wanted, found, wanted.history)
 
 
 def end(
@@ -98,23 +109,56 @@ def end(
 
 
 def move(
-    found: Transaction | None, state: TransactionState, *, now_ms: int, by: str
+    found: Transaction | None,
+    state: TransactionState,
+    *,
+    now_ms: int,
+    by: str,
+    lease_until_ms: int | None = None,
 ) -> Transaction | TransactionRefusal:
-    """Return the transaction in ``state``, whichever of the three it had before; re-opening is allowed."""
+    """Return the transaction in ``state``, whichever of the three it had before; re-opening is allowed.
+
+    Args:
+        lease_until_ms: until when one that is then processing is leased; told of one that is processing already, it
+            prolongs the lease and adds nothing to the history.
+    """
     if found is None:
         return TransactionRefusal.NOT_FOUND
+    if state in ENDED:
+        lease_until_ms = None
     if found.state is state:
-        return found
-    return _moved(found, state, now_ms=now_ms, by=by, output=found.output)
+        if lease_until_ms in (None, found.lease_until_ms):
+            return found
+        return msgspec.structs.replace(found, lease_until_ms=lease_until_ms)
+    return _moved(found, state, now_ms=now_ms, by=by, output=found.output, lease_until_ms=lease_until_ms)
 
 
-def _moved(found: Transaction, state: TransactionState, *, now_ms: int, by: str, output: str | None) -> Transaction:
+def _moved(
+    found: Transaction,
+    state: TransactionState,
+    *,
+    now_ms: int,
+    by: str,
+    output: str | None,
+    lease_until_ms: int | None = None,
+) -> Transaction:
     step = StateChange(found.state.value, state.value, now_ms, by)
-    return msgspec.structs.replace(
+    moved = msgspec.structs.replace(
         found,
         state=state,
         ended_ms=now_ms if state in ENDED else None,
         output=output,
-        lease_until_ms=None if state in ENDED else found.lease_until_ms,
-        history=(*found.history, step),
+        lease_until_ms=lease_until_ms,
+    )
+    return _with_steps(moved, found, (step,))
+
+
+def _with_steps(moved: Transaction, found: Transaction, steps: tuple[StateChange, ...]) -> Transaction:
+    """Return ``moved`` with the history of ``found`` and these further steps."""
+    first, rest = found.history[:1], found.history[1:] + steps
+    if not first:
+        first, rest = steps[:1], steps[1:]
+    kept = rest[-HISTORY_NEWEST_KEPT:]
+    return msgspec.structs.replace(
+        moved, history=first + kept, steps_dropped=found.steps_dropped + len(rest) - len(kept)
     )

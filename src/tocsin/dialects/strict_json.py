@@ -18,11 +18,12 @@ _encode = msgspec.json.Encoder().encode
 def decode(body: bytes) -> Any:
     """Return the value of one JSON document.
 
-    Of duplicate keys the last wins. Integers of any size are kept.
+    Of duplicate keys the last wins. Integers are kept to the last digit.
 
     Raises:
         MalformedBody: not one JSON document. NaN, Infinity, numbers beyond a double, invalid UTF-8, lone surrogates,
-            a byte-order mark and nesting deeper than 64 are not JSON here.
+            a byte-order mark, nesting deeper than 64 and integers of more than 4300 digits (CPython's bound against
+            parsing in quadratic time) are not JSON here.
     """
     try:
         value = _decode(body)

@@ -16,7 +16,9 @@ from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, Se
 from tocsin.engine.rows import Entity
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder().decode
+# JSON where an application's own numbers stand, since MessagePack has none beyond 64 bits.
+_write_json = msgspec.json.Encoder().encode
+_read_json = msgspec.json.Decoder().decode
 _unpack_attempt = msgspec.msgpack.Decoder(Attempt).decode
 
 Row = Sequence[Any]
@@ -56,7 +58,7 @@ def event_row(event: Event) -> tuple[Any, ...]:
         event.environment.value,
         event.time_ms,
         event.data,
-        _pack(event.extension) if event.extension else None,
+        _write_json(event.extension) if event.extension else None,
         None if event.incident_state is None else event.incident_state.value,
         event.replay_of,
     )
@@ -75,7 +77,7 @@ def event_of(row: Row) -> Event:
         environment=_ENVIRONMENTS[row[7]],
         time_ms=row[8],
         data=row[9],
-        extension={} if row[10] is None else _unpack(row[10]),
+        extension={} if row[10] is None else _read_json(row[10]),
         incident_state=None if row[11] is None else IncidentState(row[11]),
         replay_of=None if row[12] is None else EventId(row[12]),
     )
@@ -163,14 +165,14 @@ def entity_of(kind_name: str, body: bytes, revision: int) -> Entity:
     return msgspec.structs.replace(entity, revision=revision)
 
 
-_unpack_incident = msgspec.msgpack.Decoder(Incident).decode
+_read_incident = msgspec.json.Decoder(Incident).decode
 
 
 def incident_body(incident: Incident) -> bytes:
     """Return an incident as it is stored."""
-    return _pack(incident)
+    return _write_json(incident)
 
 
 def incident_of(body: bytes) -> Incident:
     """Return the incident that was stored as ``body``."""
-    return _unpack_incident(body)
+    return _read_incident(body)

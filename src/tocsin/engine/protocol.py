@@ -1,4 +1,4 @@
-"""What an engine does. The contract of every method stands here; ``testing/engine_contract.py`` holds it.
+"""What an engine does. The contract of every method stands here; ``testing/engine_contract`` holds it.
 
 Every list is a batch, and each call is durable when it returns. A method holds no policy: retry delays, limits
 and authorisation are decided above it, and the rules of incidents and transactions are the core's own functions,
@@ -62,9 +62,11 @@ class Engine(Protocol):
     async def accept(self, events: Sequence[NewEvent], *, lease_until_ms: int) -> list[Acceptance]:
         """Store each event with its idempotency keys, quota, incident, deliveries and mailbox items, or none of it.
 
-        Judged in order, as if one after another: a known key (``Repeated`` or ``KeyConflict``), the incident's rule
-        (``IncidentRefused``), the quota (``QuotaExceeded``). What is refused leaves nothing behind, its keys
-        neither. One event that cannot be stored fails alone.
+        Judged in order, as if one after another: its keys (one that is known for another request is a
+        ``KeyConflict``; else one that is known makes it ``Repeated``, and the others are kept for that first event
+        too), the incident's rule (``IncidentRefused``), the quota (``QuotaExceeded``). What is refused leaves nothing
+        behind, its keys neither. One event that cannot be stored fails alone. Deliveries of one lane go one after
+        another, in the order in which their events were accepted, whatever their ids say.
 
         Args:
             lease_until_ms: until when the deliveries marked ``leased`` belong to this process.
@@ -97,8 +99,9 @@ class Engine(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record attempts and what becomes of their deliveries.
 
-        False where the lease was lost: the delivery is left alone, and the attempt is kept with number 0. A settled
-        delivery of a lane lets the next one go. May wait a moment for company.
+        False where the lease was lost: the delivery is left alone, and the attempt is kept with number 0. A lease
+        counts once, so what else a batch says of it comes too late. A settled delivery of a lane lets the next one
+        go. May wait a moment for company.
         """
         ...
 
@@ -158,7 +161,8 @@ class Engine(Protocol):
     async def catalog_write(self, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
         """Save and remove organisations, keys, channels, categories, destinations and service keys.
 
-        All of the ops or none: any conflict refuses the whole list.
+        All of the ops or none: any conflict refuses the whole list. What waits for a destination that is removed is
+        due at once, so that whoever claims it can give it up; a removed channel has no subscribers any more.
         """
         ...
 
@@ -175,5 +179,9 @@ class Engine(Protocol):
     # -- tend -------------------------------------------------------------------------------------------
 
     async def tend(self, budget_ms: int) -> bool:
-        """Drop what is past its time: idempotency keys, mailbox items, history. True when there is more to do."""
+        """Drop what is past its time: idempotency keys, mailbox items, history. True when there is more to do.
+
+        An event stays while a delivery of it is live or an item of it waits in a mailbox, an incident while it is
+        open.
+        """
         ...

@@ -46,6 +46,7 @@ class Catalog:
         self._webhooks: dict[tuple[OrganisationId, str], Destination] = {}
         self._destinations: dict[OrganisationId, dict[DestinationId, Destination]] = {}
         self._tables: dict[OrganisationId, RoutingTable] = {}
+        self._idle: set[DestinationId] = set()
 
     # -- finding ----------------------------------------------------------------------------------------
 
@@ -107,6 +108,11 @@ class Catalog:
         """Return a destination of any organisation: for the dispatcher, whose leases are not a tenant's request."""
         found = self._all.get((Destination, destination_id))
         return found if isinstance(found, Destination) else None
+
+    @property
+    def idle_destinations(self) -> frozenset[DestinationId]:
+        """The destinations of all organisations to which nothing is sent now: paused, or not enabled."""
+        return frozenset(self._idle)
 
     def all_destinations(self) -> Iterable[Destination]:
         """Return the destinations of all organisations, in no order."""
@@ -198,6 +204,8 @@ class Catalog:
             self._categories[entity.organisation_id, entity.name] = entity
         elif isinstance(entity, Destination):
             self._destinations.setdefault(entity.organisation_id, {})[entity.id] = entity
+            if entity.paused or not entity.enabled:
+                self._idle.add(entity.id)
             self._tables.pop(entity.organisation_id, None)
             name = unique_name(entity)
             if name is not None:
@@ -212,6 +220,7 @@ class Catalog:
                 del self._categories[entity.organisation_id, entity.name]
         elif isinstance(entity, Destination):
             self._destinations.get(entity.organisation_id, {}).pop(entity.id, None)
+            self._idle.discard(entity.id)
             self._tables.pop(entity.organisation_id, None)
             name = unique_name(entity)
             if name is not None and self._webhooks.get((entity.organisation_id, name)) is entity:

@@ -87,7 +87,7 @@ class Consumption:
                 environment=consumer.environment,
                 now_ms=now_ms,
                 by=consumer.by,
-                lease_until_ms=None if self._lease_ms is None else now_ms + self._lease_ms,
+                lease_until_ms=self._lease_until_ms(now_ms),
             )
         )
 
@@ -119,18 +119,22 @@ class Consumption:
     async def move(self, consumer: Consumer, event: Event, state: TransactionState) -> Standing:
         """Put the transaction into a state, an ended one too, and return where the group then stands.
 
+        One that is processing then has a lease from now on, a new one or the old one prolonged.
+
         Raises:
             NotFound: the consumer group has not started the event.
         """
+        now_ms = self._clock.now_ms()
         moved = await self._step(
             Move(
                 organisation_id=consumer.organisation_id,
                 event_id=event.id,
                 tx_key=consumer.tx_key,
                 environment=consumer.environment,
-                now_ms=self._clock.now_ms(),
+                now_ms=now_ms,
                 by=consumer.by,
                 state=state,
+                lease_until_ms=self._lease_until_ms(now_ms),
             )
         )
         return await self._standing(event, consumer, moved, started=True)
@@ -191,6 +195,9 @@ class Consumption:
     ) -> Page[TransactionRow]:
         """Return transactions and their events, of one consumer group or of all, oldest event first."""
         return await self._engine.search(query, limit=limit, cursor=cursor)
+
+    def _lease_until_ms(self, now_ms: int) -> int | None:
+        return None if self._lease_ms is None else now_ms + self._lease_ms
 
     async def _step(self, step: TransactionStep) -> Transaction:
         (result,) = await self._engine.transact([step])

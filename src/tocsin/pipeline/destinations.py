@@ -26,7 +26,7 @@ from tocsin.core.signature import SECRET_BYTES, make_secret
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.ingest import Ingest, Receipt
 from tocsin.pipeline.vault import Vault
-from tocsin.transports.addresses import UrlChecks
+from tocsin.transports.addresses import Place, UrlChecks, parse_url
 
 TEST_TYPE = "tocsin.test"
 """The type of the event that a destination's test sends."""
@@ -178,6 +178,9 @@ class Destinations:
         if "address" in changes:
             place = organisation_id + destination_id
             kept = self._vault.target(before).secret_address
+            if _leads_elsewhere(before.address, changes["address"]) and _relies_on(kept, changes["address"]):
+                reason = "a hidden value is not sent to another host: give the headers again, or {} for none"
+                raise InvalidRequest(f"address.headers: {reason}", fields=(("address.headers", reason),))
             whole = _unmasked(changes["address"], kept, after.transport)
             await self._check_address(after.transport, whole)
             address, sealed = self._sealed(after.transport, whole, place)
@@ -313,6 +316,21 @@ class Destinations:
         secret = {key: value for key, value in address.items() if key in SECRET_ADDRESS_FIELDS[transport] and value}
         shown = {key: _masked(value) if key in secret else value for key, value in address.items()}
         return shown, self._vault.seal(msgspec.json.encode(secret), place) if secret else None
+
+
+def _leads_elsewhere(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Return whether a webhook's new URL has another scheme, host or port than its old one."""
+    places = [parse_url(str(address.get("url", ""))) for address in (before, after)]
+    origins = [(place.scheme, place.host, place.port) for place in places if isinstance(place, Place)]
+    return len(origins) == len(places) and origins[0] != origins[1]
+
+
+def _relies_on(kept: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Return whether an address leaves stored headers in place, all of them or some by their mask."""
+    if not kept.get("headers"):
+        return False
+    headers = given.get("headers")
+    return "headers" not in given or (isinstance(headers, dict) and MASK in headers.values())
 
 
 def _unmasked(given: dict[str, Any], kept: dict[str, Any], transport: Transport) -> dict[str, Any]:

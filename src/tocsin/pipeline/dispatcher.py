@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 import structlog
 
 from tocsin.core.clock import Clock
-from tocsin.core.delivery import (
-    LIVE,
-    Delivered,
-    Delivery,
-    DeliveryState,
-    Lease,
-    Outcome,
-    Rejected,
-)
+from tocsin.core.delivery import Deferred, Delivered, DeliveryState, ErrorClass, Lease, Outcome, Rejected
 from tocsin.core.destination import Destination, Transport
 from tocsin.core.errors import TocsinError
-from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId
+from tocsin.core.identifiers import DestinationId
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import Finished, RetryAt, Settlement
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.first_attempts import FirstAttempts
 from tocsin.pipeline.lane import Lane, LaneLimits
-from tocsin.pipeline.settling import Settler, settlement_of
+from tocsin.pipeline.room import Room
+from tocsin.pipeline.settling import Settler, broken, settlement_of
+from tocsin.pipeline.under_way import UnderWay
 from tocsin.pipeline.vault import Vault
 from tocsin.telemetry import Metrics
 from tocsin.transports import protocol
@@ -69,7 +65,12 @@ class DispatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     lane: LaneLimits = LaneLimits()
 
 
-_LEASE_MARGIN_MS = 2_000
+LEASE_MARGIN_MS = 2_000
+"""By how much a lease must be longer than an attempt; with less of it left none is begun."""
+_OUTCOME_MARGIN_MS = 1_000
+"""How long before its lease is over an attempt must have told its outcome, so that this still counts."""
+_TOO_SHORT_WAIT_MS = 1_000
+"""When a delivery is claimed anew whose lease was too short; not at once, lest settings that never fit spin."""
 
 
 class Dispatcher:
@@ -88,6 +89,7 @@ class Dispatcher:
         vault: Vault,
         transports: Mapping[Transport, protocol.Transport],
         health: Health,
+        first_attempts: FirstAttempts,
         clock: Clock,
         random: Callable[[], float],
         metrics: Metrics,
@@ -104,12 +106,11 @@ class Dispatcher:
         self._limits = limits
         self._lanes: dict[DestinationId, Lane] = {}
         self._targets: dict[DestinationId, Target] = {}
-        self._held = 0
-        self._sending = 0
-        self._starved: dict[DestinationId, None] = {}
+        self._room = Room(held_max=limits.held_max, sending_max=limits.sending_max)
+        self._under_way = UnderWay()
         self._settler = Settler(engine, on_settled=metrics.settled)
         self._claim_wanted = asyncio.Event()
-        self._watched: dict[DeliveryId, asyncio.Future[bool]] = {}
+        self._first_attempts = first_attempts
         self._stopping = False
         self._idle = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -131,20 +132,23 @@ class Dispatcher:
             patience_s: attempts still under way after that are abandoned; their leases run out by themselves.
         """
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         now_ms = self._clock.now_ms()
         for lane in self._lanes.values():
-            self._give_back(lane, now_ms)
+            self._give_back(lane, lane.queue, now_ms)
+        self._claim_wanted.set()
         try:
             async with asyncio.timeout(patience_s):
-                while self._sending:
+                # A claim on its way is waited for: what it leased is given back too.
+                await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+                while self._room.sending:
                     self._idle.clear()
                     await self._idle.wait()
                 await self._settler.drain()
         except TimeoutError:
-            _log.warning("shutdown_abandoned_attempts", attempts=self._sending)
+            _log.warning("shutdown_abandoned_attempts", attempts=self._room.sending)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for transport in self._transports.values():
             await transport.close()
 
@@ -156,19 +160,19 @@ class Dispatcher:
         if (
             self._stopping
             or destination.paused
-            or self._held >= self._limits.held_max
+            or not self._room.may_hold(lane)
             or not lane.has_room(self._clock.monotonic_s())
         ):
             lane.backlogged = True
             return False
         lane.reserved += 1
-        self._held += 1
+        self._room.held += 1
         return True
 
     def release(self, destination_id: DestinationId) -> None:
         """Give a reserved place back."""
         self._lane(destination_id).reserved -= 1
-        self._held -= 1
+        self._room.held -= 1
 
     def lease_until_ms(self) -> int:
         """Return until when what is leased now belongs to this process."""
@@ -185,46 +189,28 @@ class Dispatcher:
         for destination_id in dict.fromkeys(touched):
             self._pump(destination_id)
 
-    async def first_attempts(
-        self, organisation_id: OrganisationId, deliveries: Sequence[DeliveryId], timeout_s: float
-    ) -> bool:
-        """Wait until each delivery's first attempt ended; return whether all were delivered.
-
-        Args:
-            timeout_s: an attempt that has not ended by then counts as not delivered.
-        """
-        loop = asyncio.get_running_loop()
-        futures = {each: self._watched.setdefault(each, loop.create_future()) for each in deliveries}
-        for found in await self._engine.find(Delivery, organisation_id, list(deliveries)):
-            if found is not None and (found.attempts_made or found.state not in LIVE):
-                self._tell(found.id, delivered=found.state is DeliveryState.DELIVERED)
-        if futures:
-            await asyncio.wait(futures.values(), timeout=timeout_s)
-        verdict = all(future.done() and future.result() for future in futures.values())
-        for each in deliveries:
-            self._watched.pop(each, None)
-        return verdict
-
     # -- what falls due ---------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         while True:
             await self._engine.wait(self._limits.poll_s)
             self._claim_wanted.set()
+            self._give_up_silent_ones()
 
     async def _claim_for_ever(self) -> None:
-        while True:
+        while not self._stopping:
             await self._claim_wanted.wait()
             self._claim_wanted.clear()
             try:
                 await self._claim()
-            except TocsinError as error:
-                _log.warning("claim_failed", error=error.detail)
+            except Exception as error:  # noqa: BLE001  without claims nothing that failed is ever tried again
+                known = isinstance(error, TocsinError)
+                _log.warning("claim_failed", error=str(error), exc_info=None if known else error)
                 await asyncio.sleep(self._limits.poll_s)
 
     async def _claim(self) -> None:
-        room = min(self._limits.held_max - self._held, self._limits.claim_max)
-        if room <= 0:
+        room = 0 if self._stopping else self._room.claimable(self._limits.claim_max)
+        if not room:
             return
         leases = await self._engine.claim(
             limit=room,
@@ -232,10 +218,13 @@ class Dispatcher:
             lease_until_ms=self.lease_until_ms(),
             skip=self._unable(),
         )
-        for lease in leases:
+        new = [lease for lease in leases if not self._under_way.adopt(lease)]
+        for lease in new:
             self._lane(lease.destination_id).queue.append(lease)
-        self._held += len(leases)
-        for destination_id in dict.fromkeys(lease.destination_id for lease in leases):
+        self._room.held += len(new)
+        for destination_id, count in Counter(lease.destination_id for lease in new).items():
+            if count >= self._limits.claim_per_destination:
+                self._lane(destination_id).backlogged = True
             self._pump(destination_id)
         if len(leases) == room:
             self._claim_wanted.set()
@@ -243,9 +232,9 @@ class Dispatcher:
     def _unable(self) -> frozenset[DestinationId]:
         """Return the destinations that cannot take anything now."""
         now_s = self._clock.monotonic_s()
-        unable = {each.id for each in self._catalog.all_destinations() if each.paused or not each.enabled}
+        unable = set(self._catalog.idle_destinations)
         for destination_id, lane in self._lanes.items():
-            if not lane.has_room(now_s):
+            if not lane.has_room(now_s) or not self._room.may_hold(lane):
                 lane.backlogged = True
                 unable.add(destination_id)
         return frozenset(unable)
@@ -264,25 +253,25 @@ class Dispatcher:
         destination = self._catalog.any_destination(destination_id)
         if destination is None:
             self._cancel_all(lane)
+            self._targets.pop(destination_id, None)
             return
-        if self._stopping or destination.paused or not destination.enabled:
-            self._give_back(lane, self._clock.now_ms())
+        now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+        if self._stopping or destination.paused or not destination.enabled or lane.is_open(now_s):
+            self._give_back(lane, lane.queue, now_ms)
             return
-        now_s = self._clock.monotonic_s()
-        enough_ms = self._clock.now_ms() + round(destination.timeout_s * 1000) + _LEASE_MARGIN_MS
-        while lane.queue and self._sending < self._limits.sending_max and lane.may_send(destination, now_s):
+        enough_ms = now_ms + round(destination.timeout_s * 1000) + LEASE_MARGIN_MS
+        while lane.queue and lane.may_send(destination, now_s):
             if lane.queue[0].until_ms < enough_ms:
-                # Too little of the lease is left; it runs out by itself, and the delivery is claimed anew.
-                lane.queue.popleft()
-                self._held -= 1
+                self._give_back(lane, [lane.queue[0]], now_ms + _TOO_SHORT_WAIT_MS)
                 continue
+            if not self._room.may_send(lane):
+                self._room.queue_up(destination_id)
+                return
             wait_s = lane.token_wait_s(destination, now_s)
             if wait_s > 0:
                 self._pump_later(destination_id, lane, wait_s)
                 return
             self._start(destination, lane, lane.queue.popleft())
-        if lane.queue and self._sending >= self._limits.sending_max:
-            self._starved[destination_id] = None
 
     def _pump_later(self, destination_id: DestinationId, lane: Lane, wait_s: float) -> None:
         def pump() -> None:
@@ -294,19 +283,34 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(wait_s, pump)
 
     def _start(self, destination: Destination, lane: Lane, lease: Lease) -> None:
+        lane.sending += 1
+        self._room.sending += 1
+        shipment = Shipment(lease, Target(destination))
+        left_ms = lease.until_ms - _OUTCOME_MARGIN_MS - self._clock.now_ms()
+        self._under_way.begin(shipment, until_s=self._clock.monotonic_s() + left_ms / 1000)
+        try:
+            shipment = Shipment(lease, self._target(destination))
+            self._transports[destination.transport].start(shipment, self._done)
+        except Exception as fault:  # noqa: BLE001  a fault of ours in one attempt must not stop the others
+            _log.error("attempt_broke", destination=destination.id.hex(), exc_info=fault)
+            outcome = broken(self._clock.now_ms(), f"internal error: {type(fault).__name__}")
+            asyncio.get_running_loop().call_soon(self._done, shipment, outcome)
+
+    def _target(self, destination: Destination) -> Target:
         target = self._targets.get(destination.id)
         if target is None or target.destination is not destination:
             target = self._targets[destination.id] = self._vault.target(destination)
-        lane.sending += 1
-        self._sending += 1
-        self._transports[destination.transport].start(Shipment(lease, target), self._done)
+        return target
 
     def _done(self, shipment: Shipment, outcome: Outcome) -> None:
-        lease, destination = shipment.lease, shipment.target.destination
+        destination = shipment.target.destination
+        lease = self._under_way.end(shipment)
+        if lease is None:
+            return  # told twice, or too late: by a transport that broke after it had told once, or was silent
         lane = self._lanes[destination.id]
         lane.sending -= 1
-        self._sending -= 1
-        self._held -= 1
+        self._room.sending -= 1
+        self._room.held -= 1
         settlement = settlement_of(
             lease, outcome, destination.retry, now_ms=self._clock.now_ms(), jitter=self._random()
         )
@@ -315,19 +319,34 @@ class Dispatcher:
         self._judge(destination, lane, outcome)
         if isinstance(settlement.then, RetryAt):
             self._claim_at(settlement.then.due_ms)
-        if lease.delivery_id in self._watched:
-            self._tell(lease.delivery_id, delivered=isinstance(outcome, Delivered))
-        if lane.queue:
+        self._first_attempts.tell(lease.delivery_id, delivered=isinstance(outcome, Delivered))
+        if self._room.waiting:
+            if lane.queue:
+                self._room.queue_up(destination.id)
+            self._pump_waiting()
+        elif lane.queue:
             self._pump(destination.id)
-        elif lane.backlogged:
+        if not lane.queue and lane.backlogged:
             lane.backlogged = False
             self._claim_wanted.set()
-        if self._starved:
-            starved = next(iter(self._starved))
-            del self._starved[starved]
-            self._pump(starved)
-        if self._stopping and not self._sending:
+        if self._room.eased():
+            self._claim_wanted.set()
+        if self._stopping and not self._room.sending:
             self._idle.set()
+
+    def _pump_waiting(self) -> None:
+        """Give a place that has become free to the destination that waited longest and can use it."""
+        sending = self._room.sending
+        for _ in range(self._room.waiting):
+            self._pump(self._room.next_waiting())
+            if self._room.sending > sending:
+                return
+
+    def _give_up_silent_ones(self) -> None:
+        """End attempts of which no outcome was told although their leases are all but over: no place is lost."""
+        for shipment in self._under_way.overdue(self._clock.monotonic_s()):
+            _log.error("attempt_without_outcome", destination=shipment.target.destination.id.hex())
+            self._done(shipment, broken(self._clock.now_ms(), "internal error: no outcome was told"))
 
     def _judge(self, destination: Destination, lane: Lane, outcome: Outcome) -> None:
         """Let the breaker and the watch over days know how it went."""
@@ -345,12 +364,14 @@ class Dispatcher:
             error_class=attempt.error_class,
             error=attempt.error,
         )
-        self._health.failed(destination, dead=dead)
+        # What is our own fault, or only a request for patience, says nothing against the receiver.
+        if not isinstance(outcome, Deferred) or (outcome.counted and attempt.error_class is not ErrorClass.INTERNAL):
+            self._health.failed(destination, dead=dead)
         now_s = self._clock.monotonic_s()
         if lane.failed(now_s):
             self._metrics.breaker_opened()
             wait_s = lane.open_until_s - now_s
-            self._give_back(lane, self._clock.now_ms())
+            self._give_back(lane, lane.queue, self._clock.now_ms())
             asyncio.get_running_loop().call_later(wait_s, self._claim_wanted.set)
 
     def _claim_at(self, due_ms: int) -> None:
@@ -359,21 +380,16 @@ class Dispatcher:
         if wait_s < 2 * self._limits.poll_s:
             asyncio.get_running_loop().call_later(max(0.0, wait_s) + 0.001, self._claim_wanted.set)
 
-    def _tell(self, delivery_id: DeliveryId, *, delivered: bool) -> None:
-        future = self._watched.get(delivery_id)
-        if future is not None and not future.done():
-            future.set_result(delivered)
-
-    def _give_back(self, lane: Lane, now_ms: int) -> None:
-        """Return what was not begun to the queue, without an attempt."""
-        for lease in lane.queue:
-            self._settler.add(Settlement(lease, None, RetryAt(now_ms)))
-        self._held -= len(lane.queue)
-        lane.queue.clear()
+    def _give_back(self, lane: Lane, leases: Iterable[Lease], due_ms: int) -> None:
+        """Return the first of a lane's queue, which were not begun, to the store, without an attempt."""
+        for lease in list(leases):
+            self._settler.add(Settlement(lease, None, RetryAt(due_ms)))
+            lane.queue.popleft()
+            self._room.held -= 1
 
     def _cancel_all(self, lane: Lane) -> None:
         """Give up what waits for a destination that is gone."""
         for lease in lane.queue:
             self._settler.add(Settlement(lease, None, Finished(DeliveryState.CANCELLED)))
-        self._held -= len(lane.queue)
+        self._room.held -= len(lane.queue)
         lane.queue.clear()

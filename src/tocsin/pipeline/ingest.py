@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from tocsin.core.clock import Clock
 from tocsin.core.delivery import Lease, NewDelivery
 from tocsin.core.destination import Destination, Transport
-from tocsin.core.errors import Conflict, NotFound, QuotaExhausted, TocsinError, Unavailable
+from tocsin.core.errors import Conflict, InvalidRequest, NotFound, QuotaExhausted, TocsinError, Unavailable
 from tocsin.core.event import Draft, Event, bucket_for
 from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, IdSequence, bucket_of
 from tocsin.core.incident import IncidentRefusal
@@ -26,6 +27,8 @@ from tocsin.engine.rows import (
     Repeated,
 )
 from tocsin.pipeline.catalog import Catalog
+
+_log = structlog.get_logger("tocsin.ingest")
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +120,7 @@ class Ingest:
 
         Raises:
             Conflict: ``idempotency_conflict`` (the key was used for another request) or ``event_closed``.
+            InvalidRequest: ``attrs_too_large``, the incident's.
             NotFound: ``event_not_found``, the incident.
             QuotaExhausted: the draft's quota is used up.
             Unavailable: nothing was stored; a repeat with the same key is safe.
@@ -197,12 +201,16 @@ class Ingest:
         self._flush()
 
     async def _store(self, batch: list[_Waiting]) -> None:
+        results: Sequence[Acceptance | TocsinError]
         try:
-            results: Sequence[Acceptance | TocsinError] = await self._engine.accept(
+            results = await self._engine.accept(
                 [new for new, _ in batch], lease_until_ms=self._sender.lease_until_ms()
             )
         except TocsinError as error:
             results = [error] * len(batch)
+        except Exception as fault:  # noqa: BLE001  whatever broke, nobody may wait for ever
+            _log.exception("storing_broke", exc_info=fault)
+            results = [TocsinError("the event could not be stored")] * len(batch)
         leases: list[Lease] = []
         for (new, future), result in zip(batch, results, strict=True):
             if isinstance(result, Accepted):
@@ -241,6 +249,8 @@ def _receipt(new: NewEvent, result: Acceptance | TocsinError) -> Receipt | Tocsi
     if isinstance(result, IncidentRefused):
         if result.reason is IncidentRefusal.NOT_FOUND:
             return NotFound("event not found", code=result.reason)
+        if result.reason is IncidentRefusal.ATTRS_TOO_LARGE:
+            return InvalidRequest("the merged attrs are too large", code=result.reason)
         return Conflict("event is closed", code=result.reason)
     if isinstance(result, TocsinError):
         return result

@@ -70,6 +70,8 @@ class Recovery:
             since_ms=since_ms,
             until_ms=until_ms,
             phases=phases,
+            unreplayed=True,
+            with_data=False,
         )
         first = await self._engine.search(query, limit=self._limits.page_rows)
         if dry_run and first.total_is_exact:

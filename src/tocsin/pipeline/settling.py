@@ -52,7 +52,8 @@ def settlement_of(lease: Lease, outcome: Outcome, policy: RetryPolicy, *, now_ms
         case Deferred(attempt, retry_after_s, counted):
             asked_s = None if retry_after_s is None else retry_after_s * (1 + policy.jitter * jitter)
             if counted:
-                wait_s = policy.delay_s(lease.attempts_made + 1, jitter=jitter, retry_after_s=asked_s)
+                made = lease.attempts_made - lease.retries_from + 1
+                wait_s = policy.delay_s(made, jitter=jitter, retry_after_s=asked_s)
             else:
                 patience_s = _PATIENCE_S if asked_s is None else max(asked_s, _PATIENCE_MIN_S)
                 wait_s = min(patience_s, policy.delay_max_s)
@@ -61,6 +62,18 @@ def settlement_of(lease: Lease, outcome: Outcome, policy: RetryPolicy, *, now_ms
             return Settlement(lease, attempt, RetryAt(now_ms + round(wait_s * 1000), counted))
         case _:
             assert_never(outcome)
+
+
+def broken(now_ms: int, error: str) -> Deferred:
+    """Return the outcome of an attempt that a fault of ours broke; a later one may succeed."""
+    attempt = Attempt(
+        started_ms=now_ms,
+        duration_ms=0,
+        exchange=Exchange(request_line="(nothing was sent, as far as is known)"),
+        error_class=ErrorClass.INTERNAL,
+        error=error,
+    )
+    return Deferred(attempt)
 
 
 class Settler:

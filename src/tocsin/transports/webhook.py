@@ -248,7 +248,7 @@ def _template(target: Target, place: Place | UrlFault) -> _Template:
         shown=tuple((name, value if name.lower() in _PLAIN else MASK) for name, value in headers),
         sets_content_type="content-type" in names,
         keys=tuple(_key(secret) for secret in target.secrets),
-        echoes=tuple(v for n, v in headers if n.lower() not in _PLAIN and len(v) >= _ECHO_LENGTH_MIN),
+        echoes=_echoes(headers),
         success=_success(destination),
     )
 
@@ -269,6 +269,15 @@ def _own_headers(target: Target) -> Headers:
     return (
         tuple((str(name), str(value)) for name, value in configured.items()) if isinstance(configured, dict) else ()
     )
+
+
+def _echoes(headers: Headers) -> tuple[str, ...]:
+    """Return the secret values as an answer might repeat them: whole, without their scheme, escaped as in JSON."""
+    values = [value for name, value in headers if name.lower() not in _PLAIN]
+    values += [value.partition(" ")[2] for value in values]
+    values += [msgspec.json.encode(value)[1:-1].decode() for value in values]
+    found = {value for value in values if len(value) >= _ECHO_LENGTH_MIN}
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def _success(destination: Destination) -> Headers:

@@ -6,16 +6,27 @@ routes the rest. Both lead to the same ``Endpoint``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from tocsin.web.http import Endpoint, ErrorRenderer, Finish, MethodNotAllowed, Request, Response, Route
+from tocsin.web.body import BodyMemory
+from tocsin.web.http import (
+    Endpoint,
+    ErrorRenderer,
+    Finish,
+    MethodNotAllowed,
+    Report,
+    Request,
+    Response,
+    Route,
+)
 
-Report = Callable[[Route, Request, int, Exception | None], None]
+NOBODYS = "none"
+"""The name of the routes that answer for unknown paths."""
 
 
 class Area(msgspec.Struct, frozen=True):
@@ -30,62 +41,70 @@ class Area(msgspec.Struct, frozen=True):
     finish: Finish | None = None
 
 
-class _Methods:
-    """One path: the endpoint of each method."""
+class Methods:
+    """One path.
 
-    def __init__(self) -> None:
-        self.endpoints: dict[str, Endpoint] = {}
+    Attributes:
+        endpoints: by their methods.
+
+    Args:
+        refusal: answers every other method.
+    """
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], refusal: Endpoint) -> None:
+        self.endpoints = endpoints
+        self._by_method = dict(endpoints)
+        if "GET" in endpoints:
+            self._by_method.setdefault("HEAD", endpoints["GET"])
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope["method"]
-        endpoint = self.endpoints.get("GET" if method == "HEAD" and "HEAD" not in self.endpoints else method)
-        if endpoint is None:
-            endpoint = self._refusal()
-        await endpoint(scope, receive, send)
-
-    def _refusal(self) -> Endpoint:
-        some = next(iter(self.endpoints.values()))
-        methods = set(self.endpoints) | ({"HEAD"} if "GET" in self.endpoints else set())
-        allow = (b"allow", ", ".join(sorted(methods)).encode())
-        errors: ErrorRenderer = some.route.errors
-
-        def refuse(request: Request, _error: Exception) -> Response:
-            response = errors(request, MethodNotAllowed("method not allowed"))
-            response.headers = [*response.headers, allow]
-            return response
-
-        async def handler(_request: Request) -> Response:
-            raise MethodNotAllowed("method not allowed")
-
-        return some.like(msgspec.structs.replace(some.route, handler=handler, errors=refuse))
+        await self._by_method.get(scope["method"], self._refusal)(scope, receive, send)
 
 
 class App:
     """The ASGI application.
+
+    Attributes:
+        paths: every path that has a route.
 
     Args:
         routes: of all dialects; each method and path once.
         areas: who answers for unknown paths.
         report: called with every answer.
         body_deadline_s: from a request's head to the last byte of its body.
+        bodies_bytes_max: of all bodies in memory at once.
     """
 
     def __init__(
-        self, routes: Iterable[Route], areas: Sequence[Area], *, report: Report, body_deadline_s: float
+        self,
+        routes: Iterable[Route],
+        areas: Sequence[Area],
+        *,
+        report: Report,
+        body_deadline_s: float,
+        bodies_bytes_max: int,
     ) -> None:
-        self._areas = sorted(areas, key=lambda area: len(area.prefix), reverse=True)
-        by_path: dict[str, _Methods] = {}
+        memory = BodyMemory(bodies_bytes_max)
+
+        def endpoint(route: Route) -> Endpoint:
+            return Endpoint(route, body_deadline_s=body_deadline_s, report=report, memory=memory)
+
+        longest_first = sorted(areas, key=lambda area: len(area.prefix), reverse=True)
+        self._areas = [(area.prefix, endpoint(_nobodys(area))) for area in longest_first]
+        by_path: dict[str, dict[str, Endpoint]] = {}
         for route in routes:
-            methods = by_path.setdefault(route.path, _Methods())
-            assert route.method not in methods.endpoints, f"{route.method} {route.path} is routed twice"
-            methods.endpoints[route.method] = Endpoint(route, body_deadline_s=body_deadline_s, report=report)
-        self.paths = by_path
-        self._exact = {path: methods for path, methods in by_path.items() if "{" not in path}
-        self._last_segment: dict[str, tuple[str, _Methods]] = {}
+            endpoints = by_path.setdefault(route.path, {})
+            assert route.method not in endpoints, f"{route.method} {route.path} is routed twice"
+            endpoints[route.method] = endpoint(route)
+        self.paths = {path: Methods(endpoints, endpoint(_refusing(endpoints))) for path, endpoints in by_path.items()}
+        self._exact = {path: methods for path, methods in self.paths.items() if "{" not in path}
+        self._last_segment: dict[str, tuple[str, Methods]] = {}
         deeper: list[StarletteRoute] = []
-        for path, methods in by_path.items():
+        for path, methods in self.paths.items():
             parent, _, last = path.rpartition("/")
             if last.startswith("{") and "{" not in parent:
+                assert parent not in self._last_segment, f"{path} has two names for its parameter"
                 self._last_segment[parent] = (last[1:-1], methods)
             elif "{" in path:
                 deeper.append(StarletteRoute(path, methods))
@@ -108,11 +127,51 @@ class App:
         else:
             await self._deeper(scope, receive, send)
 
-    async def _not_found(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def _not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        area = next(area for area in self._areas if path == area.prefix or path.startswith(area.prefix + "/"))
-        request = Request(scope, b"")
-        response = area.not_found(request)
-        if area.finish is not None:
-            area.finish(request, response)
-        await response.send(scope, send)
+        endpoint = next(
+            endpoint
+            for prefix, endpoint in self._areas
+            # The last one is "", which also answers for "*", the only path without a slash.
+            if not prefix or path == prefix or path.startswith(prefix + "/")
+        )
+        await endpoint(scope, receive, send)
+
+
+def _refusing(endpoints: Mapping[str, Endpoint]) -> Route:
+    """Return what answers the methods that a path does not have, in the form of the dialect whose path it is."""
+    some = next(iter(endpoints.values())).route
+    methods = set(endpoints) | ({"HEAD"} if "GET" in endpoints else set())
+    allow = (b"allow", ", ".join(sorted(methods)).encode())
+    errors: ErrorRenderer = some.errors
+
+    def refuse(request: Request, _error: Exception) -> Response:
+        response = errors(request, MethodNotAllowed("method not allowed"))
+        response.headers = [*response.headers, allow]
+        return response
+
+    async def handler(_request: Request) -> Response:
+        raise MethodNotAllowed("method not allowed")
+
+    return msgspec.structs.replace(some, handler=handler, errors=refuse)
+
+
+def _nobodys(area: Area) -> Route:
+    """Return what answers an area's unknown paths, whatever the method and the body."""
+
+    def tell(request: Request, _error: Exception) -> Response:
+        return area.not_found(request)
+
+    async def handler(request: Request) -> Response:
+        return area.not_found(request)
+
+    return Route(
+        method="*",
+        path=f"{area.prefix}/*",
+        handler=handler,
+        errors=tell,
+        name=NOBODYS,
+        body_limit_bytes=0,
+        body_limit_first=False,
+        finish=area.finish,
+    )

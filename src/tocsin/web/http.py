@@ -6,7 +6,6 @@ function of a ``Request``, so that each route is written once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,15 +13,12 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from tocsin.core.errors import (
-    PayloadTooLarge,
-    RequestTimeout,
-    TocsinError,
-    UnsupportedMediaType,
-)
+from tocsin.core.errors import PayloadTooLarge, TocsinError, UnsupportedMediaType
+from tocsin.web.body import BODY_IS_HERE, Body, BodyMemory
 
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
+_MEMORY_BYTES = 67_108_864
 _encode = msgspec.json.Encoder().encode
 
 
@@ -140,38 +136,41 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     hot: bool = False
 
 
+Report = Callable[[Route, Request, int, Exception | None], None]
+"""Takes note of an answer: its status, and a fault of ours if there was one."""
+
+
 class Endpoint:
     """The ASGI application of one route: reads the body within bounds, calls the handler, tells errors.
 
     Args:
         body_deadline_s: from the head to the last byte of the body.
         report: called with every answer's status and with a fault of ours, if there was one.
+        memory: of all endpoints together; None is one of this endpoint's own.
     """
 
     def __init__(
-        self,
-        route: Route,
-        *,
-        body_deadline_s: float,
-        report: Callable[[Route, Request, int, Exception | None], None],
+        self, route: Route, *, body_deadline_s: float, report: Report, memory: BodyMemory | None = None
     ) -> None:
         self.route = route
         self._body_deadline_s = body_deadline_s
         self._report = report
-
-    def like(self, route: Route) -> Endpoint:
-        """Return an endpoint for another route with the same bounds."""
-        return Endpoint(route, body_deadline_s=self._body_deadline_s, report=self._report)
+        self._memory = BodyMemory(_MEMORY_BYTES) if memory is None else memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        route = self.route
-        request = Request(scope, b"")
-        fault: Exception | None = None
-        read_whole = False
+        body = Body(receive, here=BODY_IS_HERE in scope, deadline_s=self._body_deadline_s, memory=self._memory)
         try:
-            request.body = await self._read(request, receive)
-            read_whole = True
+            response = await self._answer(Request(scope, b""), body)
+            await response.send(scope, send)
+        finally:
+            body.release()
+
+    async def _answer(self, request: Request, body: Body) -> Response:
+        route = self.route
+        fault: Exception | None = None
+        try:
+            request.body = await self._read(request, body)
             response = await route.handler(request)
         except TocsinError as error:
             response = route.errors(request, error)
@@ -182,42 +181,30 @@ class Endpoint:
             response = route.errors(request, TocsinError("internal error"))
         if route.finish is not None:
             route.finish(request, response)
-        if not read_whole:
+        if not body.ended and not await _discarded(request, body):
             # What is left of the body would be taken for the next request.
             response.headers = [*response.headers, _CLOSE]
         self._report(route, request, response.status, fault)
-        await response.send(scope, send)
+        return response
 
-    async def _read(self, request: Request, receive: Receive) -> bytes:
+    async def _read(self, request: Request, body: Body) -> bytes:
         limit = self.route.body_limit_bytes
+        judged_here = self.route.body_limit_first
         for name, value in request.scope["headers"]:
-            if name == b"content-length" and self.route.body_limit_first and int(value) > limit:
-                raise PayloadTooLarge(f"the body is larger than {limit} bytes")
+            if name == b"content-length" and judged_here and int(value) > limit:
+                raise _too_large(limit)
             if name == b"content-encoding" and value.strip().lower() != b"identity":
                 raise UnsupportedMediaType("a content encoding is not supported")
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body", False):
-            body = await self._read_rest(body, receive, limit)
-        if len(body) > limit:
-            if self.route.body_limit_first:
-                raise PayloadTooLarge(f"the body is larger than {limit} bytes")
-            return body[: limit + 1]
-        return body
+        read = await body.read(limit)
+        if judged_here and len(read) > limit:
+            raise _too_large(limit)
+        return read
 
-    async def _read_rest(self, first: bytes, receive: Receive, limit: int) -> bytes:
-        parts = [first]
-        size = len(first)
-        try:
-            async with asyncio.timeout(self._body_deadline_s):
-                while size <= limit:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise RequestTimeout("the client went away")
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if not message.get("more_body", False):
-                        break
-        except TimeoutError as error:
-            raise RequestTimeout("the body took too long to arrive") from error
-        return b"".join(parts)
+
+async def _discarded(request: Request, body: Body) -> bool:
+    # Who asks first whether to send the body is answered without it.
+    return request.header(b"expect") is None and await body.discard()
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body is larger than {limit} bytes")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import structlog
+
 from tocsin.core.errors import TocsinError
 from tocsin.engine.protocol import Engine
+from tocsin.engine.rows import Info
 from tocsin.telemetry import Metrics
 from tocsin.web.errors import retry_after, status_of
-from tocsin.web.http import Request, Response, Route, json_response
+from tocsin.web.http import Handler, Request, Response, Route, json_response
 
+NAME = "operations"
+_BODY_BYTES_MAX = 65_536
+_log = structlog.get_logger("tocsin.operations")
 _EXPOSITION = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -17,29 +25,49 @@ class Operations:
     def __init__(self, *, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._writable = True
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
-        return (
-            Route(method="GET", path="/ready", handler=self._ready, errors=self._error, name="ready"),
-            Route(method="GET", path="/metrics", handler=self._expose, errors=self._error, name="metrics"),
+        return self._route("/ready", self._ready), self._route("/metrics", self._expose)
+
+    def _route(self, path: str, handler: Handler) -> Route:
+        return Route(
+            method="GET", path=path, handler=handler, errors=_told, name=NAME, body_limit_bytes=_BODY_BYTES_MAX
         )
 
     async def _ready(self, _request: Request) -> Response:
-        try:
-            info = await self._engine.probe()
-        except TocsinError:
-            self._metrics.store_writable(False)
-            raise
-        self._metrics.store_writable(True)
+        info = await self._probe()
         return json_response(
             200,
             {"status": "ready", "engine": info.engine, "version": info.version, "durability": info.durability.value},
         )
 
     async def _expose(self, _request: Request) -> Response:
+        with contextlib.suppress(TocsinError):
+            await self._probe()
         return Response(status=200, body=self._metrics.exposition(), headers=[_EXPOSITION])
 
-    def _error(self, _request: Request, error: TocsinError) -> Response:
-        body = {"status": "unavailable", "detail": error.detail}
-        return json_response(status_of(error), body, retry_after(error))
+    async def _probe(self) -> Info:
+        try:
+            info = await self._engine.probe()
+        except TocsinError as error:
+            self._note(writable=False, reason=error.detail)
+            raise
+        self._note(writable=True)
+        return info
+
+    def _note(self, *, writable: bool, reason: str | None = None) -> None:
+        self._metrics.store_writable(writable)
+        if writable is not self._writable:
+            self._writable = writable
+            if writable:
+                _log.info("store_writable")
+            else:
+                _log.error("store_not_writable", error=reason)
+
+
+def _told(_request: Request, error: TocsinError) -> Response:
+    status = status_of(error)
+    word = "unavailable" if status == 503 else "error"
+    return json_response(status, {"status": word, "detail": error.detail}, retry_after(error))

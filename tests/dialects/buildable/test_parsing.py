@@ -144,6 +144,15 @@ def test_the_limits_are_the_caller_s() -> None:
         parsing.parse_query(b'{"eventName":"ab","txKey":"gg","since":1}', tight)
 
 
+def test_an_output_is_bounded_by_its_bytes() -> None:
+    tight = BuildableLimits(output_max_bytes=4)
+    body = '{"key":"%s","txKey":"g","state":"failed","output":"%s"}'
+    assert parsing.parse_transact((body % ("a" * 32, "éé")).encode(), tight).output == "éé"
+    with pytest.raises(InvalidRequest, match="output must have at most 4 bytes") as refused:
+        parsing.parse_transact((body % ("a" * 32, "ééa")).encode(), tight)
+    assert refused.value.fields[0][0] == "output"
+
+
 @pytest.mark.parametrize(
     ("event_type", "event_name", "expected"),
     [

@@ -94,6 +94,11 @@ def test_an_event_whose_lease_ran_out_is_offered_again_with_its_history() -> Non
     ]
 
 
+def test_the_version_counts_the_steps_that_are_not_kept_too() -> None:
+    transaction = msgspec.structs.replace(TRANSACTION, steps_dropped=7)
+    assert rendering.event_object(standing(None, transaction, total=1, still_open=1), NOW)["v"] == 10
+
+
 @pytest.mark.parametrize(
     ("state", "total", "still_open", "has", "future", "completed"),
     [

@@ -139,7 +139,7 @@ def test_a_faulty_member_is_named(member: str, value: Any) -> None:
     [
         ("default", NATIVE),
         ({"preset": "nativeframe"}, PRESETS["nativeframe"]),
-        ({"preset": "promptjang", "jitter": 0.5}, RetryPolicy(PROMPTJANG.schedule_s, 0.5)),
+        ({"preset": "promptjang", "jitter": 0.5}, RetryPolicy(PROMPTJANG.schedule_s, 0.5, PROMPTJANG.delay_max_s)),
         ({"schedule_s": []}, RetryPolicy(())),
         ({"schedule_s": [1, 2.5], "jitter": 0}, RetryPolicy((1.0, 2.5), 0.0)),
         ({"schedule_s": [1], "preset": None}, RetryPolicy((1.0,))),
@@ -152,7 +152,7 @@ def test_a_schedule_is_read(given: Any, policy: RetryPolicy) -> None:
     assert creation(retry=given).retry == policy
 
 
-@pytest.mark.parametrize("policy", [NATIVE, PROMPTJANG, nativeframe(10), RetryPolicy(())])
+@pytest.mark.parametrize("policy", [NATIVE, PROMPTJANG, nativeframe(3), RetryPolicy(())])
 def test_a_schedule_is_read_as_it_is_shown(policy: RetryPolicy) -> None:
     assert creation(retry=retry_shown(policy)).retry == policy
 

@@ -55,6 +55,9 @@ class NoSender:
     def release(self, destination_id: DestinationId) -> None:
         raise AssertionError("nothing was reserved")
 
+    def lease_until_ms(self) -> int:
+        return 0
+
     def take(self, leases: Sequence[Lease]) -> None:
         raise AssertionError("nothing was leased")
 

@@ -3,139 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
 import pytest
 
+from dialects.pushgo.stage import Gateway, Play
 from tocsin.core.clock import DAY_MS
-from tocsin.core.destination import Destination
 from tocsin.core.device import Device, Platform, PushType
-from tocsin.core.errors import Unavailable
+from tocsin.core.errors import InvalidRequest, Unavailable
 from tocsin.core.event import Event
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DestinationId, EventId, IdSequence, bucket_of
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, EventId, bucket_of
 from tocsin.core.incident import Incident, IncidentState
-from tocsin.dialects.pushgo import PushGo
-from tocsin.engine.sqlite.engine import SqliteEngine, SqliteSettings
-from tocsin.pipeline.catalog import Catalog
-from tocsin.pipeline.ingest import Ingest, IngestLimits
-from tocsin.web.auth import KeyRing
-from tocsin.web.http import Request
-from tocsin.web.passwords import ChannelPasswords, PasswordLimits
-
-
-@dataclass
-class ManualClock:
-    """A clock that is moved by hand."""
-
-    wall_ms: int = 1_713_750_000_000
-
-    def now_ms(self) -> int:
-        return self.wall_ms
-
-    def monotonic_s(self) -> float:
-        return self.wall_ms / 1000
-
-
-class NobodySends:
-    """A sender without a place: every delivery waits to be claimed."""
-
-    def reserve(self, destination: Destination) -> bool:
-        return False
-
-    def release(self, destination_id: DestinationId) -> None:
-        """Nothing was reserved."""
-
-    def lease_until_ms(self) -> int:
-        return 0
-
-    def take(self, leases: object) -> None:
-        """Nothing was leased."""
-
-
-class Gateway:
-    """PushGo on a real engine, without a socket."""
-
-    def __init__(self, engine: SqliteEngine, clock: ManualClock) -> None:
-        self.engine = engine
-        self.clock = clock
-        catalog = Catalog(engine)
-        ingest = Ingest(
-            engine=engine,
-            catalog=catalog,
-            sender=NobodySends(),
-            clock=clock,
-            ids=IdSequence(os.urandom),
-            transports=frozenset(),
-            limits=IngestLimits(),
-        )
-        cheap = PasswordLimits(memory_kib=8, passes=1)
-        pushgo = PushGo(
-            ingest=ingest,
-            catalog=catalog,
-            engine=engine,
-            keys=KeyRing(catalog),
-            passwords=ChannelPasswords(clock=clock, entropy=os.urandom, limits=cheap),
-            clock=clock,
-            entropy=os.urandom,
-        )
-        self._routes = {(route.method, route.path): route for route in pushgo.routes()}
-
-    async def post(self, path: str, **body: Any) -> dict[str, Any]:
-        """Return the data of a successful answer."""
-        return await self._ask("POST", path, msgspec.json.encode(body))
-
-    async def get(self, path: str) -> dict[str, Any]:
-        """Return the data of a successful answer."""
-        return await self._ask("GET", path, b"")
-
-    async def _ask(self, method: str, path: str, body: bytes) -> dict[str, Any]:
-        scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
-        response = await self._routes[method, path].handler(Request(scope, body))
-        data: dict[str, Any] = msgspec.json.decode(response.body)["data"]
-        return data
-
-    async def register(self, platform: str, key: str | None = None) -> tuple[str, str | None]:
-        answer = await self.post("/device/register", platform=platform, device_key=key)
-        return answer["device_key"], answer.get("issue_reason")
-
-    async def subscribed(self) -> tuple[str, str]:
-        """Return a device's key and a new channel that it subscribes to."""
-        key, _ = await self.register("android")
-        answer = await self.post("/channel/subscribe", device_key=key, channel_name="c", password="pass-1234")
-        return key, answer["channel_id"]
-
-    async def device(self, key: str) -> Device:
-        (found,) = await self.engine.find(Device, DEFAULT_ORGANISATION, [key.encode()])
-        assert found is not None
-        return found
-
-    async def pulled(self, key: str) -> list[dict[str, str]]:
-        answer = await self.post("/messages/pull", device_key=key)
-        return [item["payload"] for item in answer["items"]]
-
-
-Play = Callable[[Callable[[Gateway], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def play(tmp_path: Path) -> Play:
-    """Return what plays a scenario on a gateway of its own."""
-
-    async def on_a_gateway(scenario: Callable[[Gateway], Awaitable[None]]) -> None:
-        clock = ManualClock()
-        engine = SqliteEngine(SqliteSettings(directory=tmp_path), clock=clock, on_fatal=pytest.fail)
-        await engine.open()
-        try:
-            await scenario(Gateway(engine, clock))
-        finally:
-            await engine.close()
-
-    return lambda scenario: asyncio.run(on_a_gateway(scenario))
+from tocsin.dialects.pushgo import PushGoLimits
 
 
 def test_a_replaced_key_leads_to_its_successor_for_ten_minutes(play: Play) -> None:
@@ -160,6 +41,53 @@ def test_requests_that_race_to_replace_a_key_get_one_successor(play: Play) -> No
         assert len(set(answers)) == 1
 
     play(scenario)
+
+
+def test_a_key_that_is_replaced_in_a_race_does_not_come_back(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        for route, more in [("/channel/device", {"provider_token": "b" * 64}), ("/channel/device/delete", {})]:
+            for place in range(4):
+                gateway.engine.reads_before = 0
+                old, _ = await gateway.register("ios")
+                change = {"device_key": old, "channel_type": "apns"}
+                await gateway.post("/channel/device", **change, provider_token="a" * 64)
+                gateway.engine.reads_before = 20
+                racing: list[Awaitable[Any]] = [gateway.tried(route, **change, **more) for _ in range(3)]
+                racing.insert(place, gateway.register("android", old))
+                await asyncio.gather(*racing)
+                gone = await gateway.device(old)
+                assert gone.replaced_by is not None
+                assert gone.provider_token is None
+
+    play(scenario)
+
+
+def test_no_more_channels_are_made_than_may_be(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        key, _ = await gateway.register("ios")
+        wanted = {"device_key": key, "password": "pass-1234"}
+        racing = (gateway.tried("/channel/subscribe", **wanted, channel_name="c") for _ in range(6))
+        answers = await asyncio.gather(*racing)
+        made = [each["channel_id"] for each in answers if isinstance(each, dict)]
+        refused = [each for each in answers if isinstance(each, InvalidRequest)]
+        assert (len(made), {each.code for each in refused}) == (3, {"channel_limit_exceeded"})
+        assert (await gateway.post("/channel/subscribe", **wanted, channel_id=made[0]))["subscribed"]
+
+    play(scenario, PushGoLimits(channels_max=3))
+
+
+def test_the_attrs_of_an_incident_do_not_grow_without_end(play: Play) -> None:
+    async def scenario(gateway: Gateway) -> None:
+        _, channel = await gateway.subscribed()
+        created = await gateway.post("/event/create", **event(channel, attrs={"a": 1}))
+        update = {**event(channel), "event_id": created["event_id"]}
+        await gateway.post("/event/update", **update, attrs={"b": 22})
+        refused = await gateway.tried("/event/update", **update, attrs={"c": 333})
+        assert isinstance(refused, InvalidRequest)
+        assert refused.code == "attrs_too_large"
+        assert (await gateway.post("/event/close", **update))["accepted"]
+
+    play(scenario, PushGoLimits(incident_attrs_bytes_max=len(b'{"a":1,"b":22}')))
 
 
 def test_a_replaced_device_is_kept_without_its_vendor_address(play: Play) -> None:
@@ -335,7 +263,7 @@ def test_an_incident_holds_what_its_events_told_last(play: Play) -> None:
             "severity": "low",
             "tags": [],
             "images": ["i"],
-            "metadata": {"m": str(10**30)},
+            "metadata": {"m": 10**30},
             "started_at": 1000,
             "ended_at": 6000,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from tocsin.core.incident import IncidentAction
@@ -118,14 +117,11 @@ def test_an_update_carries_no_title_that_it_was_not_given() -> None:
     assert profile(updated()) == {"status": "s", "message": "m", "severity": "low"}
 
 
-def test_what_no_engine_can_pack_becomes_its_digits_in_the_incident() -> None:
+def test_numbers_of_any_size_are_kept_in_the_incident() -> None:
     attrs = {"a": 2**63, "b": {"c": -(2**63) - 1, "d": None}, "e": 2**63 - 1, "f": True, "g": 1.5}
 
-    patch = attrs_patch(created(attrs=attrs))
-
-    assert patch == {"a": str(2**63), "b": {"c": str(-(2**63) - 1), "d": None}, "e": 2**63 - 1, "f": True, "g": 1.5}
-    assert profile(created(metadata={"n": 10**40}))["metadata"] == {"n": "1" + "0" * 40}
-    msgspec.msgpack.encode(patch)
+    assert attrs_patch(created(attrs=attrs)) == attrs
+    assert profile(created(metadata={"n": 10**40}))["metadata"] == {"n": 10**40}
 
 
 def test_what_is_stored_is_the_request_byte_for_byte_without_its_password() -> None:

@@ -16,6 +16,7 @@ class BuildableLimits(msgspec.Struct, frozen=True, kw_only=True):
         page_size_max: the most that may be asked for; the contract's.
         name_max_characters: of an event name, a platform and a label, each.
         tx_key_max_characters: of a consumer group's name.
+        output_max_bytes: of a transaction's ``output``, in UTF-8.
         page_max: the last page that may be asked for, so that no offset leaves 64 bits.
         idempotency_key_max_characters: of the ``Idempotency-Key`` header.
         idempotency_kept_ms: how long a repeated /emit is recognised.
@@ -24,6 +25,7 @@ class BuildableLimits(msgspec.Struct, frozen=True, kw_only=True):
     body_max_bytes: int = 5_242_880
     name_max_characters: int = 128
     tx_key_max_characters: int = 128
+    output_max_bytes: int = 262_144
     page_max: int = 1_000_000_000
     page_size_default: int = 10
     page_size_max: int = 100

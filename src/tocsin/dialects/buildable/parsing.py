@@ -145,6 +145,8 @@ def parse_transact(body: bytes, limits: BuildableLimits) -> Transact:
     output = fields.get("output")
     if output is not None and not isinstance(output, str):
         _fault("output", "must be a string")
+    if output is not None and len(output.encode()) > limits.output_max_bytes:
+        _fault("output", f"must have at most {limits.output_max_bytes} bytes")
     state = _END_STATES[_choice(fields, "state", _END_STATES)]
     return Transact(event_id=_event_id(key), tx_key=tx_key, state=state, output=output)
 

@@ -57,7 +57,8 @@ class Lifetime(msgspec.Struct, frozen=True):
 def event_object(standing: Standing, lifetime: Lifetime) -> dict[str, Any]:
     """Return an event as its consumer group sees it, ``payload``, ``query`` and ``headers`` as objects."""
     event = standing.event
-    history = () if standing.transaction is None else standing.transaction.history
+    transaction = standing.transaction
+    history = () if transaction is None else transaction.history
     return {
         "_id": hex32(event.id),
         "key": hex32(event.id),
@@ -70,7 +71,7 @@ def event_object(standing: Standing, lifetime: Lifetime) -> dict[str, Any]:
         "state": DOES_NOT_EXIST if standing.state is None else standing.state.value,
         "history": _history(history),
         "ttl": lifetime.left_ms(event.id),
-        "v": 1 + len(history),
+        "v": 1 + (0 if transaction is None else transaction.steps_made),
         "ownership": _ownership(event),
         "processing": {
             "hasTransactions": standing.transactions_total > 0,

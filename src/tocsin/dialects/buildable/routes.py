@@ -146,7 +146,8 @@ class Buildable:
 
     def _principal(self, request: Request, scope: Scope) -> Principal:
         secret = request.header(b"x-buildable-secret")
-        principal = None if secret is None else self._keys.find(secret)
+        # White space around a value is no part of it: RFC 9110, 5.5.
+        principal = None if secret is None else self._keys.find(secret.strip(" \t"))
         if principal is None:
             raise NotAuthenticated("the header X-Buildable-Secret is missing, or its key is not known")
         principal.require(scope)

@@ -99,6 +99,7 @@ class DeliveryRoutes:
                 phases=terms.get("status", frozenset()),
                 status_code=terms.get("status_code"),
                 attempts_min=terms.get("attempts_min"),
+                with_data=False,
             ),
             limit=listing.limit,
             cursor=listing.cursor,

@@ -10,7 +10,7 @@ import msgspec
 from tocsin.core.delivery import DeliveryPhase
 from tocsin.core.destination import Destination, Filter, Format, Transport
 from tocsin.core.event import Dialect, Severity
-from tocsin.core.retry import DAY_S, NATIVE, PRESETS, RetryPolicy
+from tocsin.core.retry import NATIVE, PRESETS, RetryPolicy
 from tocsin.dialects.native.addresses import address
 from tocsin.dialects.native.limits import NativeLimits
 from tocsin.dialects.native.phases import FINAL, phases
@@ -181,7 +181,7 @@ def _retry(bounds: DestinationBounds) -> Reader:
             schedule_s = policy.schedule_s if schedule_s is None else schedule_s
         elif schedule_s != policy.schedule_s:
             raise wrong("must not hold a schedule_s that is not the preset's")
-        return RetryPolicy(schedule_s, found.get("jitter", policy.jitter), max(DAY_S, *schedule_s, 0.0))
+        return RetryPolicy(schedule_s, found.get("jitter", policy.jitter), max((policy.delay_max_s, *schedule_s)))
 
     return read
 

@@ -138,10 +138,13 @@ class _Reader:
         text = self._query.get(field)
         if text is None:
             return None
-        if not (text.isascii() and text.isdigit()):
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()):
             self.faults.append(Fault(field, "must be an integer in decimal digits", FaultCode.TYPE))
             return None
-        number = int(text) if len(text) <= _DIGITS_MAX else _NUMBER_MAX
+        number = int(digits) if len(digits) <= _DIGITS_MAX else _NUMBER_MAX
+        if digits != text:
+            number = -number
         if number < low or (high is not None and number > high):
             bounds = f"{low} or more" if high is None else f"{low} to {high}"
             self.faults.append(Fault(field, f"must be {bounds}", FaultCode.RANGE))
@@ -181,8 +184,8 @@ def parse_event(
 ) -> NewNativeEvent:
     """Return the event to store; its data are the bytes of the body.
 
-    The client's own id is its idempotency key. The same request means the same project, event and payload as a value:
-    spaces and the order of members do not count.
+    The client's own id is its idempotency key in its environment. The same request means the same project, event and
+    payload as a value: spaces and the order of members do not count.
 
     Raises:
         InvalidFields: a name or the id is malformed, or the payload is no object.
@@ -210,7 +213,7 @@ def parse_event(
         return NewNativeEvent(draft, None)
     key = idempotency_key(
         organisation_id,
-        "nativeframe",
+        f"nativeframe/{environment}",
         source_id,
         digest(project.encode(), event.encode(), _canonical(payload)),
         expires_after_ms=limits.idempotency_ms,

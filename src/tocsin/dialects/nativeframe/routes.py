@@ -7,11 +7,12 @@ import sys
 from tocsin.core.clock import Clock, rfc3339
 from tocsin.core.delivery import Delivery, DeliveryPhase, phase_of
 from tocsin.core.destination import Destination
-from tocsin.core.errors import Conflict, NotFound, TocsinError
+from tocsin.core.errors import Conflict, InvalidRequest, NotFound, TocsinError
 from tocsin.core.event import Dialect, Event
 from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId, dashed, parse_prefixed
 from tocsin.core.organisation import Scope
 from tocsin.dialects.nativeframe.access import Access
+from tocsin.dialects.nativeframe.faults import Fault, FaultCode, InvalidFields
 from tocsin.dialects.nativeframe.limits import NativeFrameLimits
 from tocsin.dialects.nativeframe.parsing import parse_delivery_id, parse_event, parse_history, parse_ttl_s
 from tocsin.dialects.nativeframe.rendering import STATUS_OF_PHASE, error_response, history_row, webhook_name
@@ -128,6 +129,7 @@ class NativeFrame:
                 since_ms=search.since_ms,
                 until_ms=search.until_ms,
                 event_type=search.event,
+                environment=principal.environment,
                 phases=search.phases,
                 status_code=search.status_code,
                 attempts_min=search.attempts_min,
@@ -192,5 +194,9 @@ class NativeFrame:
 
     async def _service_jwt(self, request: Request) -> Response:
         principal = await self._access.key_holder(request, Scope.MANAGE)
-        token, expires_ms = await self._tokens.mint(principal.organisation_id, parse_ttl_s(request.body))
+        ttl_s = parse_ttl_s(request.body)
+        try:
+            token, expires_ms = await self._tokens.mint(principal.organisation_id, ttl_s)
+        except InvalidRequest as error:
+            raise InvalidFields([Fault(name, reason, FaultCode.RANGE) for name, reason in error.fields]) from error
         return json_response(201, {"jwt": token, "expiresAt": rfc3339(expires_ms)}, _NO_STORE)

@@ -56,7 +56,8 @@ class Webhooks:
                 raise Conflict("the name is taken by a webhook of another project", code="name_taken")
             after = await self._destinations.change(organisation_id, before.id, changes_of(config, before))
         except Unprocessable as error:
-            raise InvalidFields([Fault("url", error.detail, FaultCode.REFUSED)]) from error
+            # The field's name stands before the reason already.
+            raise InvalidFields([Fault("url", error.detail.removeprefix("URL "), FaultCode.REFUSED)]) from error
         return json_response(200, shown(after))
 
     async def get(self, request: Request) -> Response:

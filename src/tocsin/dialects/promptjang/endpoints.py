@@ -7,13 +7,12 @@ from typing import Any
 import msgspec
 
 from tocsin.core.destination import SECRET_ADDRESS_FIELDS, Destination, Filter, Transport
-from tocsin.core.errors import Conflict
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DestinationId, prefixed
 from tocsin.core.organisation import Scope
 from tocsin.core.retry import PROMPTJANG
 from tocsin.dialects.promptjang import parsing
-from tocsin.dialects.promptjang.events import find_endpoint
+from tocsin.dialects.promptjang.events import find_endpoint, refuse_disabled
 from tocsin.dialects.promptjang.limits import PromptJangLimits
 from tocsin.dialects.promptjang.rendering import accepted, endpoint_shown
 from tocsin.pipeline.catalog import Catalog
@@ -166,8 +165,7 @@ class EndpointRoutes:
         """Send a real event of type ``tocsin.test`` to the endpoint, whatever types it wants."""
         principal = self._guard.guard(request, Scope.MANAGE)
         endpoint = find_endpoint(self._catalog, principal.organisation_id, request.path["endpoint_id"])
-        if not endpoint.enabled:
-            raise Conflict("Endpoint is disabled", code="endpoint_disabled")
+        refuse_disabled(endpoint)
         receipt = await self._destinations.test(endpoint.organisation_id, endpoint.id, principal.environment)
         return json_response(202, accepted(receipt.event_id, "Test event queued for delivery"))
 

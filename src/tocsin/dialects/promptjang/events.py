@@ -5,8 +5,8 @@ from __future__ import annotations
 from tocsin.core.clock import Clock
 from tocsin.core.destination import Destination
 from tocsin.core.errors import Conflict, NotFound, PayloadTooLarge
-from tocsin.core.event import Dialect, Draft, IdempotencyKey, idempotency_key
-from tocsin.core.identifiers import OrganisationId, digest, parse_event_id
+from tocsin.core.event import Dialect, Draft, Environment, Event, IdempotencyKey, idempotency_key
+from tocsin.core.identifiers import DestinationId, OrganisationId, digest, parse_event_id, prefixed
 from tocsin.core.organisation import Scope
 from tocsin.dialects.promptjang import parsing
 from tocsin.dialects.promptjang.limits import PromptJangLimits
@@ -36,6 +36,21 @@ def find_endpoint(catalog: Catalog, organisation_id: OrganisationId, text: str) 
     if found is None or found.origin is not Dialect.PROMPTJANG:
         raise NotFound("Endpoint not found", code="endpoint_not_found")
     return found
+
+
+def refuse_disabled(endpoint: Destination) -> None:
+    """Return if events for this endpoint are taken.
+
+    Raises:
+        Conflict: it is disabled.
+    """
+    if not endpoint.enabled:
+        raise Conflict("Endpoint is disabled", code="endpoint_disabled")
+
+
+def _endpoint_id_of(event: Event) -> DestinationId | None:
+    """Return the endpoint that an event was sent to, or None; a CloudEvent may call its source as it likes."""
+    return parsing.endpoint_of_source(event.source) if event.dialect is Dialect.PROMPTJANG else None
 
 
 class EventRoutes:
@@ -71,8 +86,7 @@ class EventRoutes:
         body = request.body
         if len(body) > self._limits.payload_max_bytes:
             raise PayloadTooLarge(f"Payload exceeds maximum size of {self._limits.payload_max_bytes} bytes")
-        if not endpoint.enabled:
-            raise Conflict("Endpoint is disabled", code="endpoint_disabled")
+        refuse_disabled(endpoint)
         now_ms = self._clock.now_ms()
         signature, timestamp = check_signature(
             signature=request.header(b"x-pj-signature"),
@@ -97,7 +111,9 @@ class EventRoutes:
                 subject=correlation_id,
                 environment=principal.environment,
                 extension={} if correlation_id is None else {CORRELATION_ID: correlation_id},
-                idempotency=self._idempotency(endpoint, body, f"{timestamp}.{signature}", client_key),
+                idempotency=self._idempotency(
+                    endpoint, principal.environment, body, signed=f"{timestamp}.{signature}", client_key=client_key
+                ),
             )
         )
         return json_response(
@@ -107,13 +123,16 @@ class EventRoutes:
         )
 
     def _idempotency(
-        self, endpoint: Destination, body: bytes, signed: str, client_key: str | None
+        self, endpoint: Destination, environment: Environment, body: bytes, *, signed: str, client_key: str | None
     ) -> tuple[IdempotencyKey, ...]:
-        """Return the keys of a request: the client's own, where it has one, and the signature itself."""
+        """Return the keys of a request: the client's own, where it has one, and the signature itself.
+
+        Each counts in one environment: a rehearsal with a test key must not swallow the live event after it.
+        """
         fingerprint = digest(body)
         by_signature = idempotency_key(
             endpoint.organisation_id,
-            "promptjang/signature",
+            f"promptjang/{environment}/signature",
             f"{endpoint.id.hex()}.{signed}",
             fingerprint,
             # A timestamp may lie a tolerance ahead, and is taken until a tolerance behind.
@@ -123,7 +142,7 @@ class EventRoutes:
             return (by_signature,)
         by_client = idempotency_key(
             endpoint.organisation_id,
-            f"promptjang/endpoint/{endpoint.id.hex()}",
+            f"promptjang/{environment}/endpoint/{endpoint.id.hex()}",
             client_key,
             fingerprint,
             expires_after_ms=self._limits.idempotency_ms,
@@ -158,9 +177,7 @@ class EventRoutes:
             DeliveryQuery(organisation_id=organisation_id, event_id=event.id), limit=self._limits.deliveries_max
         )
         deliveries = [each.delivery for each in reversed(rows.rows)]
-        endpoint_id = None
-        if event.dialect is Dialect.PROMPTJANG:
-            endpoint_id = parsing.endpoint_of_source(event.source)
+        endpoint_id = _endpoint_id_of(event)
         if endpoint_id is None:
             wanted = [AttemptQuery(organisation_id=organisation_id, event_id=event.id)]
         else:
@@ -177,9 +194,13 @@ class EventRoutes:
         return json_response(200, event_detail(row, deliveries, attempts))
 
     async def replay(self, request: Request) -> Response:
-        """Make a new event of a past one."""
+        """Make a new event of a past one; one for an endpoint is taken only where a new event for it would be."""
         principal = self._guard.guard(request, Scope.INGEST)
         row = await self._find(principal, request.path["event_id"])
+        endpoint_id = _endpoint_id_of(row.event)
+        if endpoint_id is not None:
+            shown_id = prefixed(parsing.ENDPOINT, endpoint_id)
+            refuse_disabled(find_endpoint(self._catalog, principal.organisation_id, shown_id))
         receipt = await self._replay.replay(principal.organisation_id, row.event.id)
         return json_response(202, accepted(receipt.event_id, "Event replayed"))
 

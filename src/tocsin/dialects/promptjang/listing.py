@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import string
 from collections.abc import Mapping
 from enum import StrEnum
@@ -28,8 +27,13 @@ from tocsin.engine.rows import EventQuery
 OFFSET_MAX = 2**63 - 1
 """The largest offset that a store can be asked for."""
 
-CURSOR_CHARACTERS_MAX = 256
 _CURSOR = frozenset(string.ascii_letters + string.digits + "-_")
+_CURSOR_CHARACTERS = 22
+"""Those of 16 bytes: a list's cursor is the id of its last event."""
+
+_GLOB = frozenset("*?[")
+_EXACT = ("type", "event_type", "source")
+"""The parameters that are compared as they stand."""
 
 FAILED = "FAILED"
 """A published state that no event is ever seen in: what failed is at once waiting for its retry, or given up."""
@@ -60,9 +64,13 @@ def parse_listing(
 ) -> EventListing:
     """Return what the parameters ask for; those it does not know are passed over.
 
+    A search text and a pattern are known and refused, until there is a search: passed over, the one would list
+    everything and the other, compared as it stands, nothing.
+
     Raises:
         InvalidRequest: a value is out of bounds or malformed.
     """
+    _refuse_searches(query)
     limit = number_of(query, "limit", default=limits.page_default, least=1, most=limits.page_max)
     offset = number_of(query, "offset", default=0, least=0, most=OFFSET_MAX)
     cursor = parse_cursor(query.get("cursor"))
@@ -78,6 +86,7 @@ def parse_listing(
             status=None if status == FAILED else _choice(EventStatus, query, "status"),
             dialect=_choice(Dialect, query, "dialect"),
             severity=_choice(Severity, query, "severity"),
+            with_data=False,
         ),
         query,
     )
@@ -87,6 +96,14 @@ def parse_listing(
         offset=offset,
         cursor=cursor,
     )
+
+
+def _refuse_searches(query: Mapping[str, str]) -> None:
+    if "q" in query:
+        raise invalid("q", "is not supported yet")
+    for name in _EXACT:
+        if not _GLOB.isdisjoint(query.get(name, "")):
+            raise invalid(name, "must be an exact value: patterns with *, ? and [ are not supported yet")
 
 
 def _only(wanted: EventQuery, query: Mapping[str, str]) -> EventQuery | None:
@@ -128,11 +145,8 @@ def parse_cursor(text: str | None) -> bytes | None:
     """
     if text is None:
         return None
-    if 0 < len(text) <= CURSOR_CHARACTERS_MAX and _CURSOR.issuperset(text):
-        try:
-            return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        except binascii.Error:
-            pass
+    if len(text) == _CURSOR_CHARACTERS and _CURSOR.issuperset(text):
+        return base64.urlsafe_b64decode(text + "==")
     raise invalid("cursor", "is not one that a list gave")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,7 @@ class ChannelRoutes:
         self._clock = clock
         self._entropy = entropy
         self._limits = limits
+        self._adding = asyncio.Lock()
 
     async def subscribe(self, request: Request) -> Response:
         """Subscribe a device to a channel, or to a new one of the given name."""
@@ -143,6 +145,7 @@ class ChannelRoutes:
         return success({"channel_id": channel_id_shown(channel_id), "channel_name": name})
 
     async def _new_channel(self, organisation_id: OrganisationId, name: str, password: str) -> Channel:
+        self._check_room(organisation_id)
         channel = Channel(
             id=ChannelId(self._entropy(_CHANNEL_ID_BYTES)),
             organisation_id=organisation_id,
@@ -150,8 +153,15 @@ class ChannelRoutes:
             password_hash=await self._passwords.hash(password),
             created_ms=self._clock.now_ms(),
         )
-        await self._catalog.save(channel)
+        async with self._adding:
+            # Counted again, for others may have been added while the password was hashed.
+            self._check_room(organisation_id)
+            await self._catalog.save(channel)
         return channel
+
+    def _check_room(self, organisation_id: OrganisationId) -> None:
+        if len(self._catalog.channels(organisation_id)) >= self._limits.channels_max:
+            raise InvalidRequest("channel limit exceeded", code="channel_limit_exceeded")
 
     def _subscription(self, channel: Channel, device_key: str) -> Subscribe:
         return Subscribe(channel.organisation_id, device_key, channel.id, self._limits.channel_devices_max)

@@ -102,8 +102,27 @@ class Devices:
                 return successor.key, "platform_mismatch"
         return await self._issue(organisation_id, platform), "device_key_not_found"
 
-    async def save(self, device: Device) -> None:
-        """Store a device."""
+    async def change(
+        self, organisation_id: OrganisationId, key: str, alter: Callable[[Device], Device | None]
+    ) -> Device:
+        """Store what ``alter`` makes of a device, and return it; no other change comes in between.
+
+        Args:
+            alter: returns the device as it shall be, or None where it stays as it is.
+
+        Raises:
+            InvalidRequest: ``device_key_not_found``, or what ``alter`` raises.
+        """
+        async with self._replacing:
+            # Read under the lock: saved back later, a device that was replaced meanwhile would come back to life.
+            found = await self.get(organisation_id, key)
+            altered = alter(found)
+            if altered is None:
+                return found
+            await self._save(altered)
+            return altered
+
+    async def _save(self, device: Device) -> None:
         await self._engine.mailbox_write([SaveDevice(device)])
 
     async def _look_up(self, organisation_id: OrganisationId, key: str) -> Device | None:
@@ -123,7 +142,7 @@ class Devices:
         now_ms = self._clock.now_ms()
         device = Device(key=key, organisation_id=organisation_id, platform=platform, changed_ms=now_ms)
         if instead_of is None:
-            await self.save(device)
+            await self._save(device)
             return key
         gone = msgspec.structs.replace(instead_of, replaced_by=key, provider_token=None, changed_ms=now_ms)
         await self._engine.mailbox_write(
@@ -166,12 +185,16 @@ class DeviceRoutes:
         key = device_key_in(key_text)
         push_type = push_type_in(type_text)
         platform = None if platform_text is None else platform_in(platform_text)
-        device = await self._devices.get(principal.organisation_id, key)
-        if platform is not None and platform is not device.platform:
-            raise InvalidRequest("platform does not match device identity", code="platform_mismatch")
-        check_provider_token(push_type, device.platform, token)
-        if device.push_type is not push_type or device.provider_token != token:
-            await self._devices.save(msgspec.structs.replace(device, push_type=push_type, provider_token=token))
+
+        def altered(device: Device) -> Device | None:
+            if platform is not None and platform is not device.platform:
+                raise InvalidRequest("platform does not match device identity", code="platform_mismatch")
+            check_provider_token(push_type, device.platform, token)
+            if device.push_type is push_type and device.provider_token == token:
+                return None
+            return msgspec.structs.replace(device, push_type=push_type, provider_token=token)
+
+        await self._devices.change(principal.organisation_id, key, altered)
         answer: dict[str, Any] = {"device_key": key, "channel_type": push_type.value, "issued_new_key": False}
         if token is not None:
             answer["provider_token"] = token
@@ -187,11 +210,13 @@ class DeviceRoutes:
 
         key = device_key_in(key_text)
         push_type = push_type_in(type_text)
-        device = await self._devices.get(principal.organisation_id, key)
-        if device.push_type is not push_type:
-            raise InvalidRequest("channel_type does not match current device route", code="channel_type_mismatch")
-        if device.provider_token is not None:
-            await self._devices.save(msgspec.structs.replace(device, provider_token=None))
+
+        def altered(device: Device) -> Device | None:
+            if device.push_type is not push_type:
+                raise InvalidRequest("channel_type does not match current device route", code="channel_type_mismatch")
+            return None if device.provider_token is None else msgspec.structs.replace(device, provider_token=None)
+
+        await self._devices.change(principal.organisation_id, key, altered)
         return success({"device_key": key, "channel_type": push_type.value, "issued_new_key": False})
 
     async def retire(self, request: Request) -> Response:

@@ -16,8 +16,6 @@ from tocsin.core.incident import IncidentAction
 from tocsin.core.text import trim
 from tocsin.dialects.pushgo.fields import (
     ENTITY_ID_BYTES_MAX,
-    INT64_MAX,
-    INT64_MIN,
     MESSAGE_CHARACTERS_MAX,
     OP_ID_BYTES_MAX,
     STATUS_CHARACTERS_MAX,
@@ -204,7 +202,7 @@ def fingerprint(fields: EventFields) -> bytes:
 
 def attrs_patch(fields: EventFields) -> dict[str, Any]:
     """Return the patch that the incident's attrs are merged with."""
-    return {key: _storable(value) for key, value in fields.attrs.items()}
+    return dict(fields.attrs)
 
 
 def profile(fields: EventFields) -> dict[str, Any]:
@@ -217,7 +215,7 @@ def profile(fields: EventFields) -> dict[str, Any]:
         "severity": fields.severity.value,
         "tags": fields.tags,
         "images": fields.images,
-        "metadata": {key: _storable(value) for key, value in fields.metadata.items()} or None,
+        "metadata": fields.metadata or None,
         "thing_id": fields.thing_id,
         "started_at": fields.started_ms,
         "ended_at": fields.ended_ms,
@@ -254,17 +252,6 @@ def _required_missing(action: IncidentAction) -> InvalidRequest:
         "status, message and severity are required on /event/update and /event/close",
         code="event_update_required_fields_missing",
     )
-
-
-def _storable(value: Any) -> Any:
-    """Return a value of attrs or metadata as an incident keeps it.
-
-    An integer outside 64 bits becomes its digits: engines pack an incident, and no packed number is that long. The
-    event itself keeps the number as it was sent.
-    """
-    if isinstance(value, dict):
-        return {key: _storable(member) for key, member in value.items()}
-    return str(value) if type(value) is int and not INT64_MIN <= value <= INT64_MAX else value
 
 
 def _given(value: int | None, default: int) -> int:

@@ -115,8 +115,10 @@ class EventRoutes:
                 channel=channel,
                 at_ms=at_ms,
                 incident_id=incident_id,
+                environment=principal.environment,
                 profile=profile(fields),
                 attrs=attrs_patch(fields),
+                attrs_bytes_max=self._limits.incident_attrs_bytes_max,
             ),
             mailbox_channel=channel_id,
             mailbox_expires_ms=self._clock.now_ms() + self._limits.mailbox_kept_ms,
@@ -128,7 +130,7 @@ class EventRoutes:
         # A made op_id is kept too: the client learns it from the answer, and may repeat the request with it.
         return idempotency_key(
             principal.organisation_id,
-            f"pushgo/{channel}/event/{asked.action.value}/{asked.event_id or ''}",
+            f"pushgo/{principal.environment.value}/{channel}/event/{asked.action.value}/{asked.event_id or ''}",
             op_id,
             fingerprint(asked.fields),
             expires_after_ms=self._limits.op_id_kept_ms,

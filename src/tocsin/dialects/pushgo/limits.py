@@ -14,7 +14,9 @@ class PushGoLimits(msgspec.Struct, frozen=True, kw_only=True):
         body_limit_bytes: a longer body is refused; one of exactly this length passes.
         sync_body_limit_bytes: the same for /channel/sync, whose full list of channels is longer.
         sync_channels_max: channels in one /channel/sync.
+        channels_max: channels of one organisation.
         channel_devices_max: devices that subscribe to one channel.
+        incident_attrs_bytes_max: the merged attrs of one incident, as JSON.
         pulled_items_max: items in one answer to /messages/pull.
         mailbox_kept_ms: how long an item waits for its device.
         op_id_kept_ms: how long a repeated op_id is recognised.
@@ -24,7 +26,9 @@ class PushGoLimits(msgspec.Struct, frozen=True, kw_only=True):
     body_limit_bytes: int = 32_768
     sync_body_limit_bytes: int = 524_288
     sync_channels_max: int = 2000
+    channels_max: int = 10_000
     channel_devices_max: int = 10_000
+    incident_attrs_bytes_max: int = 65_536
     pulled_items_max: int = 512
     mailbox_kept_ms: int = 30 * DAY_MS
     op_id_kept_ms: int = 7 * DAY_MS

@@ -112,7 +112,7 @@ class MessageRoutes:
             idempotency=(
                 idempotency_key(
                     principal.organisation_id,
-                    f"pushgo/{channel}/message/",
+                    f"pushgo/{principal.environment.value}/{channel}/message/",
                     op_id,
                     fingerprint(fields),
                     expires_after_ms=self._limits.op_id_kept_ms,

@@ -80,7 +80,7 @@ order by due_ms limit ?
 -- name: lease_deliveries
 update delivery set state = 1, lease = lease + 1, due_ms = ?
 where id in ({marks})
-returning id, event_id, destination_id, lease, attempts, lane
+returning id, event_id, destination_id, lease, attempts, lane, retries_from
 
 -- name: extend_lease
 update delivery set due_ms = ? where id = ? and lease = ? and state = 1 returning id
@@ -131,6 +131,9 @@ returning id, bucket, organisation_id, event_id, destination_id, lease, attempts
 -- name: live_state
 select state from delivery where id = ? and organisation_id = ?
 
+-- name: hurry_destination
+update delivery set due_ms = 0 where destination_id = ? and state in (0, 1) and state = 0
+
 -- name: hurry_delivery
 update delivery set due_ms = min(due_ms, ?) where id = ? and state = 0
 
@@ -143,8 +146,8 @@ select 1 from delivery_history where id = ? and organisation_id = ?
 
 -- name: revive_delivery
 insert into delivery (id, bucket, organisation_id, event_id, destination_id, lease, attempts, lane, status_code,
-  duration_ms, error, state, due_ms, place)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  duration_ms, error, state, due_ms, place, retries_from)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: seq_of_event
 select seq from event where id = ? and organisation_id = ?
@@ -241,6 +244,9 @@ insert into subscription (device_key, channel_id, organisation_id) values (?, ?,
 
 -- name: unsubscribe
 delete from subscription where device_key = ? and channel_id = ? and organisation_id = ? returning 1
+
+-- name: drop_subscriptions
+delete from subscription where channel_id = ?
 
 -- name: subscriptions_of
 select channel_id from subscription where device_key = ? and organisation_id = ? order by channel_id

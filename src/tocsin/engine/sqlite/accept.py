@@ -102,6 +102,9 @@ class _Batch:
 
     def _judge(self, new: NewEvent) -> Acceptance:
         repeated = self._repeated(new.idempotency)
+        if isinstance(repeated, Repeated):
+            # The request's other keys lead to the same event from now on, so that none of them makes a second one.
+            self._stage_keys(new.idempotency, repeated.event_id)
         if repeated is not None:
             return repeated
         event = new.event
@@ -120,14 +123,18 @@ class _Batch:
         if moved is not None:
             self._incidents[moved.id] = self._changed_incidents[moved.id] = moved
             event = msgspec.structs.replace(event, incident_state=moved.state)
-        for key in new.idempotency:
-            self._known[key.digest] = (event.id, key.fingerprint)
-            expires_ms = self._now_ms + key.expires_after_ms
-            self._keys.append((key.bucket, key.digest, event.id, key.fingerprint, expires_ms))
+        self._stage_keys(new.idempotency, event.id)
         self._stage_event(event)
         if new.mailbox_channel is not None or event.replay_of is not None:
             self._after.append(new)
         return Accepted(event, self._stage_deliveries(msgspec.structs.replace(new, event=event)))
+
+    def _stage_keys(self, keys: tuple[IdempotencyKey, ...], event_id: EventId) -> None:
+        for key in keys:
+            if key.digest not in self._known:
+                self._known[key.digest] = (event_id, key.fingerprint)
+                expires_ms = self._now_ms + key.expires_after_ms
+                self._keys.append((key.bucket, key.digest, event_id, key.fingerprint, expires_ms))
 
     def _stage_event(self, event: Event) -> None:
         self._seq += 1

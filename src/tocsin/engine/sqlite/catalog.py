@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import apsw
 
+from tocsin.core.destination import Destination
+from tocsin.core.organisation import Channel
 from tocsin.engine.codec import KIND_NAMES, KINDS, entity_body, entity_of
 from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Save
 from tocsin.engine.sqlite.sql import SQL, first
@@ -69,4 +71,9 @@ def _remove(connection: apsw.Connection, op: CatalogOp, revision: int) -> Catalo
     if found is None or found[1] or found[2] != op.organisation_id:
         return CatalogResult.NOT_FOUND
     connection.execute(SQL["save_catalog_entry"], (kind, op.id, op.organisation_id, None, revision, None))
+    if op.kind is Channel:
+        connection.execute(SQL["drop_subscriptions"], (op.id,))
+    elif op.kind is Destination:
+        # A dispatcher claims what waits for it, finds it gone, and cancels.
+        connection.execute(SQL["hurry_destination"], (op.id,))
     return CatalogResult.DONE

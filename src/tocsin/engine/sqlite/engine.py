@@ -32,6 +32,7 @@ from tocsin.engine.rows import (
     NewEvent,
     Page,
     Query,
+    Remove,
     Settlement,
     TailPage,
     TransactionStep,
@@ -123,9 +124,9 @@ class SqliteEngine:
         return self._info()
 
     async def close(self) -> None:
-        if self._readers is not None:
-            await asyncio.to_thread(self._readers.close)
-            self._readers = None
+        readers, self._readers = self._readers, None
+        if readers is not None:
+            await asyncio.to_thread(readers.close)
         await self._writer.stop()
         self._lock.release()
 
@@ -237,7 +238,10 @@ class SqliteEngine:
     # -- catalog, mailboxes, tending --------------------------------------------------------------------
 
     async def catalog_write(self, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
-        return await self._writer.submit(lambda c: catalog.write(c, ops))
+        results = await self._writer.submit(lambda c: catalog.write(c, ops))
+        if any(isinstance(op, Remove) for op in ops):
+            self._work.set()
+        return results
 
     async def catalog_since(self, revision: int) -> CatalogDelta:
         return await self._read(lambda c: catalog.since(c, revision))

@@ -30,6 +30,7 @@ from tocsin.engine.sqlite.transact import unpack_transaction
 T = TypeVar("T")
 
 _EVENT = ", ".join(f"e.{column}" for column in EVENT_COLUMNS)
+_EVENT_WITHOUT_DATA = _EVENT.replace("e.data", "x''")
 _EVENT_WIDTH = len(EVENT_COLUMNS)
 _ID_BYTES = 16
 _SEQ_MAX = 2**63 - 1
@@ -151,7 +152,8 @@ def _events(query: EventQuery) -> Listing[EventRow]:
         if value is not None:
             index = column
             break
-    arm = Arm(columns=f"{_EVENT}, {_STATUS}", tables=f"event e indexed by event_by_{index}", where=where)
+    columns = f"{_EVENT if query.with_data else _EVENT_WITHOUT_DATA}, {_STATUS}"
+    arm = Arm(columns=columns, tables=f"event e indexed by event_by_{index}", where=where)
     return Listing(arms=(arm,), keys=("e.id",), row=event_row_of, ascending=query.ascending)
 
 
@@ -163,6 +165,9 @@ def _deliveries(query: DeliveryQuery) -> Listing[DeliveryRow]:
     where.equal("d.event_id", query.event_id)
     where.equal("d.status_code", query.status_code)
     where.equal("e.type", query.event_type)
+    where.equal("e.environment", query.environment)
+    if query.unreplayed:
+        where.add("not exists (select 1 from replayed where event_id = d.event_id)")
     if query.attempts_min is not None:
         where.add("d.attempts >= ?", query.attempts_min)
     if query.phases:
@@ -175,7 +180,7 @@ def _deliveries(query: DeliveryQuery) -> Listing[DeliveryRow]:
         final = "delivery_history_by_destination"
     columns = (
         "d.id, d.organisation_id, d.event_id, d.destination_id, d.state, d.attempts, {moment}, d.status_code, "
-        f"d.duration_ms, d.error, {_EVENT}"
+        f"d.duration_ms, d.error, {_EVENT if query.with_data else _EVENT_WITHOUT_DATA}"
     )
     event = "cross join event e on e.id = d.event_id"
     return Listing(
@@ -196,6 +201,7 @@ def _attempts(query: AttemptQuery) -> Listing[RecordedAttempt]:
     of = Where()
     # The plus keeps the planner from going through all that the organisation has.
     of.add("+organisation_id = ?", query.organisation_id)
+    of.window("event_id", query)
     of.equal("id", query.delivery_id)
     of.equal("event_id", query.event_id)
     ids = " union all ".join(
@@ -266,6 +272,7 @@ def _mailbox(query: MailboxQuery) -> Listing[MailboxItem]:
     where.add("e.organisation_id = ?", query.organisation_id)
     where.add("m.device_key = ?", query.device_key)
     where.add("m.expires_ms > ?", query.now_ms)
+    where.window("m.event_id", query)
     where.equal("m.delivery_id", query.delivery_id)
     arm = Arm(
         columns=f"m.delivery_id, m.expires_ms, {_EVENT}",

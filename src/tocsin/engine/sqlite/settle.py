@@ -55,6 +55,7 @@ def claim(
             attempts_made=leased[delivery_id][4],
             until_ms=lease_until_ms,
             lane=leased[delivery_id][5],
+            retries_from=leased[delivery_id][6],
         )
         for delivery_id in chosen
         if delivery_id in leased and leased[delivery_id][1] in events
@@ -242,7 +243,7 @@ def _retry_by_hand(connection: apsw.Connection, each: Retry) -> AmendmentResult:
     if row is None:
         return AmendmentResult.NOT_FOUND
     state, place = _place(connection, row[4], row[7], _seq(connection, EventId(row[3]), each.organisation_id))
-    connection.execute(SQL["revive_delivery"], (*row, state, each.due_ms, place))
+    connection.execute(SQL["revive_delivery"], (*row, state, each.due_ms, place, row[6]))
     return AmendmentResult.DONE
 
 

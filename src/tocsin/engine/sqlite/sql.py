@@ -12,7 +12,7 @@ from tocsin.engine.statements import Statements
 
 SQL = Statements("sqlite.sql")
 
-_CHUNKS = (128, 32, 8, 1)
+_CHUNKS = (128, 64, 32, 16, 8, 4, 2, 1)
 """Rows in one statement: few sizes, so that each stays prepared; one step of SQLite for many rows, since every step
 gives up and retakes Python's lock."""
 

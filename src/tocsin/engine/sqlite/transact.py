@@ -66,4 +66,4 @@ def _moved(found: Transaction | None, step: TransactionStep, *, event_type: str)
         return begin(found, wanted, now_ms=step.now_ms)
     if isinstance(step, End):
         return end(found, step.state, step.output, now_ms=step.now_ms, by=step.by)
-    return move(found, step.state, now_ms=step.now_ms, by=step.by)
+    return move(found, step.state, now_ms=step.now_ms, by=step.by, lease_until_ms=step.lease_until_ms)

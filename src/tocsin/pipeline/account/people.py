@@ -120,17 +120,18 @@ class Accounts:
         """Return the transport that must be configured before events are taken, or None when all is well.
 
         Discord where it is enabled without an address, and where nobody at all would be told; else Telegram where it
-        is enabled without an address. Email without an address counts as not enabled.
+        is enabled without an address. Email without an address counts as not enabled. A contact that Tocsin disabled
+        by itself, for its address has gone, counts as enabled: nobody asked for fewer ways to be told.
         """
         discord, telegram, email = (self._find(organisation_id, transport) for transport in CONTACTS)
-        if discord is not None and discord.enabled:
+        if discord is not None and _is_wanted(discord):
             if not discord.address:
                 return Transport.DISCORD
-        elif not (telegram is not None and telegram.enabled) and not (
-            email is not None and email.enabled and email.address
+        elif not (telegram is not None and _is_wanted(telegram)) and not (
+            email is not None and _is_wanted(email) and email.address
         ):
             return Transport.DISCORD
-        if telegram is not None and telegram.enabled and not telegram.address:
+        if telegram is not None and _is_wanted(telegram) and not telegram.address:
             return Transport.TELEGRAM
         return None
 
@@ -267,3 +268,8 @@ class Accounts:
             disabled_reason=None if enabled else before.disabled_reason,
             failing_since_ms=None if enabled else before.failing_since_ms,
         )
+
+
+def _is_wanted(contact: Destination) -> bool:
+    # Without an address it is no longer the one that Tocsin disabled: a person has taken the address away since.
+    return contact.enabled or (contact.disabled_reason is not None and bool(contact.address))

@@ -34,6 +34,7 @@ from tocsin.testing.engine_contract.history import LifeContract, TailContract, T
 from tocsin.testing.engine_contract.incidents import IncidentContract
 from tocsin.testing.engine_contract.isolation import IsolationContract
 from tocsin.testing.engine_contract.lanes import LaneAmendmentContract, LaneChaosContract, LaneContract
+from tocsin.testing.engine_contract.lifecycle import LifecycleContract
 from tocsin.testing.engine_contract.mailboxes import DeviceContract, MailboxContract
 from tocsin.testing.engine_contract.paging import PagingContract
 from tocsin.testing.engine_contract.searching import (
@@ -63,6 +64,7 @@ class EngineContract(
     LaneContract,
     LaneAmendmentContract,
     LaneChaosContract,
+    LifecycleContract,
     TransactionContract,
     UnstartedContract,
     UnstartedModelContract,

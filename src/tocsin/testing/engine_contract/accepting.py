@@ -38,7 +38,7 @@ class StoringContract:
             environment=Environment.TEST,
             time_ms=-1,
             data=b'{"text":"\xc3\xa4\\u0000"}',
-            extension={"nested": {"list": [1, 2.5, None, True, "ä"]}, "bytes": b"\x00\xff"},
+            extension={"nested": {"list": [1, 2.5, None, True, "ä"]}, "numbers": [-1, 2**64, -(2**90)]},
             replay_of=EventId(stage.id()),
         )
         bare = stage.event(data=b"")
@@ -116,12 +116,17 @@ class IdempotencyContract:
         assert await stage.judge(stage.new(keys=[stage.key("k", "that")])) == [KeyConflict(new.event.id)]
 
     @scenario
-    async def test_one_known_key_of_several_makes_a_repeat_that_leaves_no_key(self, stage: Stage) -> None:
+    async def test_one_known_key_of_several_makes_a_repeat_and_the_others_lead_there_too(self, stage: Stage) -> None:
         first = stage.new(keys=[stage.key("a")])
         await stage.store(first)
-        both = stage.new(keys=[stage.key("new"), stage.key("a")])
-        assert await stage.judge(both) == [Repeated(first.event.id)]
-        await stage.store(stage.new(keys=[stage.key("new", "something else")]))
+        for name in ("b", "c"):
+            both = stage.new(keys=[stage.key(name), stage.key("a")])
+            repeat = stage.new(keys=[stage.key(name), stage.key(f"{name} and more")])
+            assert await stage.judge(both, repeat) == [Repeated(first.event.id)] * 2
+        for name in ("b", "c", "b and more"):
+            assert await stage.judge(stage.new(keys=[stage.key(name)])) == [Repeated(first.event.id)]
+            assert await stage.judge(stage.new(keys=[stage.key(name, "that")])) == [KeyConflict(first.event.id)]
+        assert await stage.ids_of(EventQuery(organisation_id=stage.organisation)) == [first.event.id]
 
     @scenario
     async def test_one_key_in_conflict_of_several_refuses_and_leaves_no_key(self, stage: Stage) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 
-from tocsin.core.delivery import DeliveryState
-from tocsin.core.identifiers import DestinationId
+from tocsin.core.delivery import DeliveryState, NewDelivery
+from tocsin.core.identifiers import DeliveryId, DestinationId
+from tocsin.engine.rows import Cancel, Deliver, Retry
 from tocsin.testing.engine_contract.stage import LEASE_MS, Stage, scenario
 
 
@@ -211,12 +213,31 @@ class WaitContract:
         await stage.engine.wait(0)
 
     @scenario
-    async def test_waiting_ends_when_something_is_to_be_claimed(self, stage: Stage) -> None:
+    async def test_waiting_ends_whenever_something_is_to_be_claimed(self, stage: Stage) -> None:
+        now_ms, lane = stage.clock.now_ms(), stage.destination()
+        first, second, third = (stage.new(lane, lane=b"lane") for _ in range(3))
+        single = stage.new(stage.destination())
+        added = Deliver(
+            stage.organisation,
+            single.event.id,
+            NewDelivery(id=DeliveryId(stage.id()), destination_id=stage.destination()),
+            now_ms,
+        )
+        await self._hinted(stage, stage.store(single))
+        await self._hinted(stage, stage.give_back(await stage.claim_one()))
+        await self._hinted(stage, stage.put_off(await stage.claim_one(), now_ms))
+        await stage.finish(await stage.claim_one())
+        await self._hinted(stage, stage.engine.amend([Retry(stage.organisation, single.deliveries[0].id, now_ms)]))
+        await stage.finish(await stage.claim_one())
+        await self._hinted(stage, stage.engine.amend([added]))
+        await stage.finish(await stage.claim_one())
+        await self._hinted(stage, stage.store(first, second, third))
+        await self._hinted(stage, stage.finish(await stage.claim_one()))
+        await self._hinted(stage, stage.engine.amend([Cancel(stage.organisation, second.deliveries[0].id)]))
+        assert (await stage.claim_one()).delivery_id == third.deliveries[0].id
+
+    async def _hinted(self, stage: Stage, doing: Awaitable[object]) -> None:
         await stage.engine.wait(0)
         waiting = asyncio.create_task(stage.engine.wait(3600))
-        await stage.store(stage.new(stage.destination()))
-        await waiting
-        lease = await stage.claim_one()
-        waiting = asyncio.create_task(stage.engine.wait(3600))
-        await stage.give_back(lease)
+        await doing
         await waiting

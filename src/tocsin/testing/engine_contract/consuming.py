@@ -57,16 +57,20 @@ def end_step(
     )
 
 
-def move_step(stage: Stage, event_id: EventId, state: TransactionState, tx_key: str = "k") -> Move:
+def move_step(
+    stage: Stage, event_id: EventId, state: TransactionState, tx_key: str = "k", *, lease_ms: int | None = None
+) -> Move:
     """Return the step that puts a transaction into a state now."""
+    now_ms = stage.clock.now_ms()
     return Move(
         organisation_id=stage.organisation,
         event_id=event_id,
         tx_key=tx_key,
         environment=Environment.LIVE,
-        now_ms=stage.clock.now_ms(),
+        now_ms=now_ms,
         by="an operator",
         state=state,
+        lease_until_ms=None if lease_ms is None else now_ms + lease_ms,
     )
 
 
@@ -165,6 +169,19 @@ class TransactionContract:
         assert [each.at_ms for each in second.history] == [first.started_ms, second.started_ms]
 
     @scenario
+    async def test_a_move_to_processing_sets_the_lease_anew(self, stage: Stage) -> None:
+        event_id = await _event(stage)
+        await step(stage, begin_step(stage, event_id, lease_ms=1000))
+        await step(stage, end_step(stage, event_id))
+        await step(stage, move_step(stage, event_id, PROCESSING, lease_ms=1000))
+        stage.clock.advance_ms(999)
+        await step(stage, move_step(stage, event_id, PROCESSING, lease_ms=1000))
+        stage.clock.advance_ms(999)
+        assert await step(stage, begin_step(stage, event_id)) is EXISTS
+        stage.clock.advance_ms(1)
+        assert isinstance(await step(stage, begin_step(stage, event_id)), Transaction)
+
+    @scenario
     async def test_a_lease_without_an_end_is_never_taken_over(self, stage: Stage) -> None:
         event_id = await _event(stage)
         await step(stage, begin_step(stage, event_id))
@@ -195,14 +212,15 @@ class TransactionContract:
         if kind == 1:
             state = stage.random.choice([FINISHED, TransactionState.FAILED])
             return end_step(stage, event_id, tx_key, state=state, output=stage.random.choice([None, "x"]))
-        return move_step(stage, event_id, stage.random.choice(list(TransactionState)), tx_key)
+        lease_ms = stage.random.choice([None, 50])
+        return move_step(stage, event_id, stage.random.choice(list(TransactionState)), tx_key, lease_ms=lease_ms)
 
 
 def _expected(found: Transaction | None, each: TransactionStep, event_type: str) -> Transaction | TransactionRefusal:
     if isinstance(each, End):
         return end(found, each.state, each.output, now_ms=each.now_ms, by=each.by)
     if isinstance(each, Move):
-        return move(found, each.state, now_ms=each.now_ms, by=each.by)
+        return move(found, each.state, now_ms=each.now_ms, by=each.by, lease_until_ms=each.lease_until_ms)
     wanted = Transaction(
         event_id=each.event_id,
         organisation_id=each.organisation_id,

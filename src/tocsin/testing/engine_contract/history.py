@@ -253,7 +253,7 @@ class LifeContract:
     async def test_what_was_asked_before_the_close_is_finished(self, stage: Stage) -> None:
         new = [stage.new() for _ in range(20)]
         asked = [asyncio.create_task(stage.judge(each)) for each in new]
-        await asyncio.sleep(0)
+        await stage.engine.wait(0)
         await stage.close()
         results = await asyncio.gather(*asked)
         assert all(isinstance(each, Accepted) for (each,) in results)

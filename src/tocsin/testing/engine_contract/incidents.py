@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tocsin.core.event import Event
+import msgspec
+
+from tocsin.core.event import Environment, Event
 from tocsin.core.identifiers import EventId
 from tocsin.core.incident import (
     Incident,
@@ -111,6 +113,24 @@ class IncidentContract:
         new = stage.new(organisation=stage.foreign, incident=change)
         assert await stage.judge(new) == [IncidentRefused(IncidentRefusal.NOT_FOUND)]
         assert await stage.engine.find(Incident, stage.foreign, [incident_id]) == [None]
+
+    @scenario
+    async def test_the_other_environment_finds_none(self, stage: Stage) -> None:
+        incident_id = await _opened(stage)
+        before = await _found(stage, incident_id)
+        change = _change(IncidentAction.CLOSE, incident_id)
+        test = msgspec.structs.replace(change, environment=Environment.TEST)
+        assert await stage.judge(stage.new(incident=test)) == [IncidentRefused(IncidentRefusal.NOT_FOUND)]
+        assert await _found(stage, incident_id) == before
+
+    @scenario
+    async def test_attrs_that_grow_too_large_are_refused(self, stage: Stage) -> None:
+        incident_id = await _opened(stage)
+        before = await _found(stage, incident_id)
+        update = _change(IncidentAction.UPDATE, incident_id, n=1)
+        bounded = msgspec.structs.replace(update, attrs_bytes_max=len(b'{"n":1,"nested":{"0":0,"1":1}}') - 1)
+        assert await stage.judge(stage.new(incident=bounded)) == [IncidentRefused(IncidentRefusal.ATTRS_TOO_LARGE)]
+        assert await _found(stage, incident_id) == before
 
     @scenario
     async def test_a_batch_is_judged_in_order(self, stage: Stage) -> None:

@@ -6,9 +6,19 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 
-from tocsin.core.delivery import DeliveryState, Lease, NewDelivery
+from tocsin.core.delivery import DeliveryPhase, DeliveryState, EventStatus, Lease, NewDelivery
 from tocsin.core.identifiers import DeliveryId, DestinationId
-from tocsin.engine.rows import AmendmentResult, Cancel, Deliver, Finished, NewEvent, Retry, Settlement
+from tocsin.engine.rows import (
+    AmendmentResult,
+    Cancel,
+    Deliver,
+    DeliveryQuery,
+    EventQuery,
+    Finished,
+    NewEvent,
+    Retry,
+    Settlement,
+)
 from tocsin.testing.engine_contract.stage import LEASE_MS, Stage, scenario
 
 LANE = b"lane"
@@ -160,10 +170,18 @@ class LaneAmendmentContract:
         retries = [Retry(stage.organisation, each, now_ms) for each in (second, first)]
         assert await stage.engine.amend(retries) == [AmendmentResult.DONE] * 2
         assert (await stage.delivery(first)).state is DeliveryState.BLOCKED
+        await self._shows_as_retrying(stage, first, second)
         assert await stage.claim() == []
         await stage.finish(lease)
         assert await _drain(stage) == [first, second, fourth]
         assert lease.delivery_id == third
+
+    async def _shows_as_retrying(self, stage: Stage, *expected: DeliveryId) -> None:
+        """It was tried and waits again, if only behind another."""
+        query = DeliveryQuery(organisation_id=stage.organisation, phases=frozenset({DeliveryPhase.RETRYING}))
+        assert {row.delivery.id for row in await stage.all(query)} == set(expected)
+        events = EventQuery(organisation_id=stage.organisation, status=EventStatus.RETRYING)
+        assert len(await stage.all(events)) == len(expected)
 
     @scenario
     async def test_a_delivery_retried_into_a_free_lane_goes_at_once(self, stage: Stage) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from tocsin.core.device import Device, MailboxItem, Platform, PushType
 from tocsin.core.event import Event
 from tocsin.core.identifiers import ChannelId, DeliveryId, EventId
+from tocsin.core.organisation import Channel
 from tocsin.engine.rows import (
     AckItem,
     KeepSubscriptions,
@@ -14,6 +15,8 @@ from tocsin.engine.rows import (
     MailboxQuery,
     MailboxResult,
     PutItem,
+    Remove,
+    Save,
     SaveDevice,
     Subscribe,
     SubscriptionQuery,
@@ -95,6 +98,28 @@ class DeviceContract:
         assert await _write(stage, ops[0]) == [UNCHANGED], "who is in stays in"
         await _write(stage, Unsubscribe(stage.organisation, "d1", channel))
         assert await _write(stage, ops[3], ops[1]) == [DONE, LIMIT]
+
+    @scenario
+    async def test_a_removed_channel_has_no_subscribers(self, stage: Stage) -> None:
+        channels = [
+            Channel(
+                id=ChannelId(stage.id()),
+                organisation_id=stage.organisation,
+                name=name,
+                password_hash="",
+                created_ms=stage.clock.now_ms(),
+            )
+            for name in ("stays", "goes")
+        ]
+        stays, goes = channels
+        await stage.engine.catalog_write([Save(each) for each in channels])
+        await _device(stage, "d")
+        await _write(stage, *(_subscribe(stage, "d", each.id) for each in channels))
+        nothing = Remove(Channel, stage.organisation, stage.id())
+        await stage.engine.catalog_write([Remove(Channel, stage.organisation, goes.id), nothing])
+        assert len(await _subscriptions(stage, "d")) == 2, "a refused removal removes nothing"
+        await stage.engine.catalog_write([Remove(Channel, stage.organisation, goes.id)])
+        assert await _subscriptions(stage, "d") == [stays.id]
 
     @scenario
     async def test_only_the_subscriptions_named_are_kept(self, stage: Stage) -> None:

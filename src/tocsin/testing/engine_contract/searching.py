@@ -232,6 +232,12 @@ class OtherSearchContract:
             assert [(each.delivery_id, each.number) for each in await stage.all(query, limit=limit)] == ours
         query = AttemptQuery(organisation_id=stage.organisation, delivery_id=ids[1])
         assert [each.number for each in await stage.all(query, limit=2)] == [1, 2, 3]
+        accepted_ms = created_ms(new.event.id)
+        for since_ms, until_ms, found in [(0, 0, 0), (accepted_ms, accepted_ms, 9), (accepted_ms + 1, None, 0)]:
+            query = AttemptQuery(
+                organisation_id=stage.organisation, event_id=new.event.id, since_ms=since_ms, until_ms=until_ms
+            )
+            assert (await stage.search(query)).total == found
 
     @scenario
     async def test_transactions_are_found_by_every_filter_oldest_event_first(self, stage: Stage) -> None:

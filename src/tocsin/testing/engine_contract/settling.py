@@ -155,6 +155,18 @@ class SettleContract:
                 await stage.finish(lease)
 
     @scenario
+    async def test_a_lease_that_was_put_off_or_given_back_is_over(self, stage: Stage) -> None:
+        delivery_id = await _one(stage)
+        for give_up_the_lease in (stage.give_back, lambda lease: stage.put_off(lease, stage.clock.now_ms())):
+            lease = await stage.claim_one()
+            assert await give_up_the_lease(lease)
+            assert not await stage.finish(lease)
+            assert not await stage.put_off(lease, stage.clock.now_ms())
+            assert not await stage.give_back(lease)
+            assert await stage.engine.extend([lease], lease_until_ms=stage.clock.now_ms() + LEASE_MS) == [False]
+            assert (await stage.delivery(delivery_id)).state is DeliveryState.READY
+
+    @scenario
     async def test_batches_of_any_size_are_recorded(self, stage: Stage) -> None:
         destination = stage.destination()
         for size in (1, 8, 9, 33, 129, 300):
@@ -212,6 +224,7 @@ class AmendContract:
             assert (found.state, found.attempts_made, found.settled_ms) == (DeliveryState.READY, 1, None)
             second = await stage.claim_one()
             assert second.number > first.number
+            assert (first.retries_from, second.retries_from) == (0, 1), "its schedule begins anew"
             assert not await stage.finish(first), "the old lease does not count for the new life"
             assert await stage.finish(second)
             assert [each.number for each in await stage.attempts(delivery_id)] == [1, 0, 2]

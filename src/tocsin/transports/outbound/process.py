@@ -28,6 +28,8 @@ _OVERDUE_S = 10.0
 """How long past its own deadline a request may be before the worker is taken for stuck."""
 _RESTART_PAUSE_S = 0.5
 
+_RUN = "from tocsin.transports.outbound.worker import main; main()"
+
 _FULL = Reply(duration_ms=0, error_class=ErrorClass.INTERNAL, error="the outbound client is full", unsent=True)
 _AWAY = Reply(duration_ms=0, error_class=ErrorClass.INTERNAL, error="the sending process is away", unsent=True)
 _LOST = Reply(duration_ms=0, error_class=ErrorClass.INTERNAL, error="the sending process ended meanwhile")
@@ -188,7 +190,8 @@ class ProcessClient:
 
 def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
     descriptor = theirs.fileno()
-    command = [sys.executable, "-m", "tocsin.transports.outbound.worker", str(descriptor)]
+    # -P keeps the working directory, which may be anybody's, out of the worker's imports.
+    command = [sys.executable, "-P", "-c", _RUN, str(descriptor)]
     return subprocess.Popen(command, pass_fds=(descriptor,), stdin=subprocess.DEVNULL)  # noqa: S603  all our own
 
 

@@ -1,4 +1,4 @@
-"""The process that sends: ``python -m tocsin.transports.outbound.worker FD``, started by ``process.ProcessClient``.
+"""The process that sends, started by ``process.ProcessClient``.
 
 It holds no secret but what a request carries, opens no file of ours, and ends with the process that started it.
 """
@@ -101,7 +101,3 @@ def main() -> None:
         asyncio.run(work())
     else:
         uvloop.run(work())
-
-
-if __name__ == "__main__":
-    main()

@@ -42,14 +42,15 @@ class ExternalKeys:
     async def find(self, url: str, kid: str) -> VerifyingKey | None:
         """Return the key of this id in the set at ``url``, or None; fetches the set first when that is due.
 
-        Due is a set whose time is over, and one that lacks the key; but none that was asked for a moment ago.
+        Due is a set whose time is over, and one that lacks the key; but none that was asked for a moment ago. While a
+        fetch is under way, who has no key from before waits for its end.
         """
         known = self._sets.get(url)
         if known is None:
             if len(self._sets) >= self._limits.jwks_sets_max:
                 del self._sets[next(iter(self._sets))]
             known = self._sets[url] = _KeySet()
-        if self._is_due(known, kid):
+        if self._is_due(known, kid) or (known.fetching.locked() and not self._has(known, kid)):
             async with known.fetching:
                 if self._is_due(known, kid):
                     await self._fetch(url, known)
@@ -60,6 +61,10 @@ class ExternalKeys:
         if now_s - known.tried_s < self._limits.jwks_pause_s:
             return False
         return kid not in known.keys or now_s - known.fetched_s >= self._limits.jwks_keep_s
+
+    def _has(self, known: _KeySet, kid: str) -> bool:
+        """Return whether the key is there, and may count while its set is not to be had."""
+        return kid in known.keys and self._clock.monotonic_s() - known.fetched_s < self._limits.jwks_stale_s
 
     async def _fetch(self, url: str, known: _KeySet) -> None:
         known.tried_s = self._clock.monotonic_s()

@@ -82,6 +82,7 @@ create table delivery (
   due_ms integer not null,
   lease integer not null,
   attempts integer not null,
+  retries_from integer not null default 0,
   lane blob,
   place integer,
   status_code integer,

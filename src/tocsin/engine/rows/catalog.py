@@ -1,0 +1,55 @@
+"""The catalog's entities, and changes to them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from tocsin.core.destination import Destination
+from tocsin.core.identifiers import OrganisationId
+from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+
+Entity = Organisation | ApiKey | ServiceKey | Channel | Category | Destination
+"""What the catalog holds: few, read all the time, kept in memory by every process."""
+
+
+class Save(msgspec.Struct, frozen=True):
+    """Insert (revision 0) or replace the entity that still has this revision.
+
+    Attributes:
+        unique_name: refused when another entity of the kind has it in the organisation; None does not claim one.
+    """
+
+    entity: Entity
+    unique_name: str | None = None
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Remove an entity, whatever its revision."""
+
+    kind: type[Entity]
+    organisation_id: OrganisationId
+    id: bytes
+
+
+CatalogOp = Save | Remove
+
+
+class CatalogResult(StrEnum):
+    """What an op of the catalog came to."""
+
+    DONE = "done"
+    NAME_TAKEN = "name_taken"
+    CHANGED_MEANWHILE = "changed_meanwhile"
+    NOT_FOUND = "not_found"
+    SKIPPED = "skipped"
+    """Another op of the list was refused."""
+
+
+class CatalogDelta(msgspec.Struct, frozen=True):
+    """What changed: entities as they stand, with their revision, and the ids that are gone."""
+
+    revision: int
+    saved: list[Entity]
+    removed: list[tuple[type[Entity], bytes]]

@@ -1,0 +1,168 @@
+"""What is asked, and the pages that answer it."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from tocsin.core.delivery import (
+    Delivery,
+    DeliveryPhase,
+    EventStatus,
+    RecordedAttempt,
+)
+from tocsin.core.device import MailboxItem
+from tocsin.core.event import Dialect, Environment, Event, Severity
+from tocsin.core.identifiers import ChannelId, DeliveryId, DestinationId, EventId, OrganisationId
+from tocsin.core.incident import Incident, IncidentState
+from tocsin.core.transaction import Transaction, TransactionState
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Rows, how to go on, and how many there are in all.
+
+    Attributes:
+        next_cursor: None on the last page.
+        total: all that match; counted to 10,000 at the most.
+        total_is_exact: False where the count stopped there.
+    """
+
+    rows: list[T]
+    next_cursor: bytes | None
+    total: int
+    total_is_exact: bool = True
+
+
+class Query(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A search whose rows are of type T; times are inclusive, of acceptance, in milliseconds."""
+
+    organisation_id: OrganisationId
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """An event and its status."""
+
+    event: Event
+    status: EventStatus
+
+
+class EventQuery(Query[EventRow], frozen=True, kw_only=True):
+    """Events, newest first.
+
+    Attributes:
+        destination_id: those with a delivery to it.
+        with_data: False leaves the data out, which may be a mebibyte each; the events' data is empty then.
+        subject: those of one incident or thing, oldest first with ``ascending``.
+    """
+
+    dialect: Dialect | None = None
+    environment: Environment | None = None
+    source: str | None = None
+    type: str | None = None
+    subject: str | None = None
+    severity: Severity | None = None
+    status: EventStatus | None = None
+    destination_id: DestinationId | None = None
+    with_data: bool = True
+    ascending: bool = False
+
+
+class DeliveryRow(msgspec.Struct, frozen=True):
+    """A delivery and its event."""
+
+    delivery: Delivery
+    event: Event
+
+
+class DeliveryQuery(Query[DeliveryRow], frozen=True, kw_only=True):
+    """Deliveries, newest first.
+
+    Attributes:
+        environment: of the event.
+        unreplayed: True leaves out those whose event another took the place of.
+        phases: any of these; empty is all.
+        status_code: of the last attempt.
+        with_data: False leaves the events' data out.
+    """
+
+    destination_id: DestinationId | None = None
+    event_id: EventId | None = None
+    event_type: str | None = None
+    environment: Environment | None = None
+    unreplayed: bool = False
+    phases: frozenset[DeliveryPhase] = frozenset()
+    status_code: int | None = None
+    attempts_min: int | None = None
+    with_data: bool = True
+
+
+class AttemptQuery(Query[RecordedAttempt], frozen=True, kw_only=True):
+    """Attempts of one delivery, or of all deliveries of one event, oldest first."""
+
+    delivery_id: DeliveryId | None = None
+    event_id: EventId | None = None
+
+
+class UnstartedQuery(Query[Event], frozen=True, kw_only=True):
+    """Events of one type that a consumer group has not started, oldest first.
+
+    Its cost follows the rows returned, not the events stored.
+    """
+
+    tx_key: str
+    type: str
+    environment: Environment
+
+
+class TransactionRow(msgspec.Struct, frozen=True):
+    """A transaction and its event."""
+
+    transaction: Transaction
+    event: Event
+
+
+class TransactionQuery(Query[TransactionRow], frozen=True, kw_only=True):
+    """Transactions, their events oldest first."""
+
+    tx_key: str | None = None
+    type: str | None = None
+    state: TransactionState | None = None
+    environment: Environment | None = None
+    event_id: EventId | None = None
+
+
+class IncidentQuery(Query[Incident], frozen=True, kw_only=True):
+    """Incidents, newest first."""
+
+    state: IncidentState | None = None
+    channel: str | None = None
+
+
+class SubscriptionQuery(Query[ChannelId], frozen=True, kw_only=True):
+    """The channels that a device subscribes to."""
+
+    device_key: str
+
+
+class MailboxQuery(Query[MailboxItem], frozen=True, kw_only=True):
+    """What waits in a device's mailbox at ``now_ms``, oldest first.
+
+    Attributes:
+        after: only the item of this delivery id.
+    """
+
+    device_key: str
+    now_ms: int
+    delivery_id: DeliveryId | None = None
+
+
+class TailPage(msgspec.Struct, frozen=True):
+    """Events in the order of their commits, and the cursor to go on from."""
+
+    events: list[Event]
+    cursor: int
