@@ -50,7 +50,7 @@ def _hasty() -> Iterator[Served]:
         (request("GET", "/echo", f"X: {'a' * 4096}"), 431),
         (request("GET", f"/echo?{'a' * 3900}"), 200),
         (request("GET", f"/echo?{'a' * 4096}"), 431),
-        (request("POST", "/echo", CHUNKED) + b"0\r\n" + b"X: a\r\n" * 1000 + b"\r\n", 431),
+        (request("POST", "/echo", CHUNKED) + b"0\r\n" + b"X: a\r\n" * 4000 + b"\r\n", 431),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -157,15 +157,28 @@ def test_connections_above_the_limit_are_turned_away_and_places_come_free(narrow
     wait_for_places(narrow, 3)
 
 
-def test_more_requests_than_may_wait_end_the_connection_behind_those() -> None:
+@pytest.mark.parametrize("size", [0, 5000])
+def test_requests_beyond_those_that_may_wait_are_read_later_and_all_answered(size: int) -> None:
     gate = Gate()
-    with served(route("GET", "/gate", gate), limits=HASTY) as running, wire(running.base_url) as client:
-        client.send(request("GET", "/gate") * 20)
+    count = 500
+    with (
+        served(route("GET", "/gate", gate), route("POST", "/echo"), limits=HASTY) as running,
+        wire(running.base_url) as client,
+    ):
+        client.send(request("GET", "/gate"))
         assert gate.entered.wait(10)
+        body = b"x" * size
+        sent = b"".join(request("POST", f"/echo?{number}", body=body) for number in range(count))
+        sending = threading.Thread(target=client.pour, args=(sent, 1))
+        sending.start()
         gate.open()
-        answers = [client.reply() for _ in range(1 + HASTY.pipelined_max)]
-        assert [each.status for each in answers] == [200] * len(answers)
-        assert [each.ends_connection for each in answers] == [False] * HASTY.pipelined_max + [True]
+        assert client.reply().json == "late"
+        for number in range(count):
+            told = client.reply().json
+            assert (told["query"], len(told["body"])) == ([[str(number), ""]], size)
+        sending.join()
+        client.send(request("POST", "/echo", "Connection: close"))
+        assert client.reply().ends_connection
         assert client.is_closed()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from tocsin.core.errors import RequestTimeout, Unavailable
 
@@ -45,15 +45,15 @@ class Body:
         ended: nothing more of it is to come.
 
     Args:
-        here: it is known to have come whole.
+        scope: the request's; says whether the body has come whole.
         deadline_s: how long reading it may take, and discarding the rest of it.
     """
 
     __slots__ = ("_deadline_s", "_here", "_lost", "_memory", "_receive", "_taken", "ended")
 
-    def __init__(self, receive: Receive, *, here: bool, deadline_s: float, memory: BodyMemory) -> None:
+    def __init__(self, receive: Receive, scope: Scope, *, deadline_s: float, memory: BodyMemory) -> None:
         self._receive = receive
-        self._here = here
+        self._here = BODY_IS_HERE in scope
         self._deadline_s = deadline_s
         self._memory = memory
         self._taken = 0

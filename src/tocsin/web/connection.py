@@ -8,10 +8,13 @@ from typing import NoReturn
 
 import httptools
 import msgspec
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tocsin.web.body import BODY_IS_HERE
 
+_SLICE_BYTES = 4096
+"""What is parsed at a time: as many requests as it holds may wait beyond the limit."""
 _BAD_REQUEST = b"400 Bad Request"
 _TIMEOUT = b"408 Request Timeout"
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
@@ -29,7 +32,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
         head_bytes_max: request line and headers.
         headers_max: header lines.
         bodies_bytes_max: bodies in memory at once, of all requests that did not come in one piece; above it 503.
-        pipelined_max: requests that wait on one connection for the one before; it is closed behind that many.
+        pipelined_max: requests that wait on one connection for the one before; no more are read while so many do.
         idle_s: how long a kept connection may be idle.
         unread_s: how long a client may read nothing of its answer.
         connections_max: open connections; further ones are answered 503.
@@ -50,6 +53,27 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_s: float = 4.0
 
 
+class _Flow(FlowControl):
+    """uvicorn's flow control, which goes on reading at the next occasion, with a way to keep it from that."""
+
+    _blocked = False
+
+    def block_reading(self) -> None:
+        """Read nothing until ``unblock_reading``."""
+        self._blocked = True
+        self.pause_reading()
+
+    def unblock_reading(self) -> None:
+        """Go on reading."""
+        self._blocked = False
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading, unless it is blocked."""
+        if self.read_paused and not self._blocked:
+            super().resume_reading()
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Reads requests and writes answers.
 
@@ -59,20 +83,25 @@ class BoundedConnection(HttpToolsProtocol):
     """
 
     limits: ServerLimits
+    flow: _Flow
 
+    _held = b""
+    """Received, and not parsed yet."""
     _head_timer: TimerHandle | None = None
     _unread_timer: TimerHandle | None = None
     _refusal: bytes | None = None
     _in_head = False
-    _head_bytes = 0
+    _offers_upgrade = False
     _hosts = 0
-    _unparsed_bytes = 0
-    """Received since the parser last told of anything but a header."""
+    _slice_bytes = 0
+    _unfinished_bytes = 0
+    """Parsed since the last end of a head or piece of a body: what is being read is so long, or a slice less."""
 
     # -- the connection ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         if len(self.connections) > self.limits.connections_max:
             self._refuse(_UNAVAILABLE)
         else:
@@ -85,16 +114,30 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._held += data
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Parse what was received, in slices, and hold the rest back while enough requests wait."""
         self._unset_keepalive_if_required()
-        self._unparsed_bytes += len(data)
+        data, self._held = self._held, b""
         try:
-            self._parse(data)
+            for at in range(0, len(data), _SLICE_BYTES):
+                if len(self.pipeline) >= self.limits.pipelined_max:
+                    self._held = data[at:]
+                    self.flow.block_reading()
+                    return
+                part = data[at : at + _SLICE_BYTES]
+                self._slice_bytes = len(part)
+                self._unfinished_bytes += self._slice_bytes
+                self._parse(part)
+                if self._unfinished_bytes > self.limits.head_bytes_max + _SLICE_BYTES:
+                    self._refuse(_HEAD_TOO_LARGE)
+                    return
         except httptools.HttpParserError:
             self._refuse(self._refusal or _BAD_REQUEST)
             return
-        if self._unparsed_bytes > self.limits.head_bytes_max:
-            self._refuse(_HEAD_TOO_LARGE)
-        elif self._head_timer is None and (self._in_head or self._is_idle()):
+        if self._head_timer is None and (self._in_head or self._is_idle()):
             self._arm_head_timer()
 
     def _parse(self, data: bytes) -> None:
@@ -114,14 +157,10 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = self._hosts = self._unparsed_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count_head(len(url))
+        self._hosts = 0
+        self._unfinished_bytes = self._slice_bytes
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value) + 4)
         if not self._in_head:
             # A trailer must not pass for a header (RFC 9110, section 6.5.1): whoever checks headers did not see it.
             return
@@ -138,38 +177,35 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._unparsed_bytes = 0
+        if self._unfinished_bytes > self.limits.head_bytes_max and self._head_bytes() > self.limits.head_bytes_max:
+            self._stop(_HEAD_TOO_LARGE)
+        self._unfinished_bytes = 0
         self._disarm_head_timer()
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._stop(_VERSION_NOT_SUPPORTED)
         if self._hosts > 1 or (not self._hosts and version == "1.1"):
             self._stop(_BAD_REQUEST)
-        if len(self.pipeline) >= self.limits.pipelined_max:
-            self._stop(_UNAVAILABLE)
-        if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":
-                self._stop(_NOT_IMPLEMENTED)
-            return
-        super().on_headers_complete()
+        self._offers_upgrade = self.parser.should_upgrade()
+        if not self._offers_upgrade:
+            super().on_headers_complete()
+        elif self.parser.get_method() == b"CONNECT":
+            self._stop(_NOT_IMPLEMENTED)
 
     def on_chunk_header(self) -> None:
-        self._unparsed_bytes = 0
+        self._unfinished_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        self._unparsed_bytes = 0
+        self._unfinished_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
-            return
-        self.scope[BODY_IS_HERE] = True  # type: ignore[typeddict-unknown-key]
-        super().on_message_complete()
+        if not self._offers_upgrade:
+            self.scope[BODY_IS_HERE] = True  # type: ignore[typeddict-unknown-key]
+            super().on_message_complete()
 
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self.limits.head_bytes_max:
-            self._stop(_HEAD_TOO_LARGE)
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _stop(self, status: bytes) -> NoReturn:
         """Make the parser stop; whoever fed it refuses the request."""
@@ -196,7 +232,8 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.close()
         else:
             cycle.keep_alive = False
-            self.flow.pause_reading()
+            self._held = b""
+            self.flow.block_reading()
 
     def _arm_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.limits.head_deadline_s, self._head_too_slow)
@@ -229,6 +266,9 @@ class BoundedConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             # It closes when all is sent, and not before.
             self._watch_unread()
+        elif self._held and len(self.pipeline) < self.limits.pipelined_max:
+            self.flow.unblock_reading()
+            self._read_on()
 
     def timeout_keep_alive_handler(self) -> None:
         self.transport.close()

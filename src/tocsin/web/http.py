@@ -14,7 +14,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from tocsin.core.errors import PayloadTooLarge, TocsinError, UnsupportedMediaType
-from tocsin.web.body import BODY_IS_HERE, Body, BodyMemory
+from tocsin.web.body import Body, BodyMemory
 
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
@@ -159,9 +159,10 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        body = Body(receive, here=BODY_IS_HERE in scope, deadline_s=self._body_deadline_s, memory=self._memory)
+        request = Request(scope, b"")
+        body = Body(receive, scope, deadline_s=self._body_deadline_s, memory=self._memory)
         try:
-            response = await self._answer(Request(scope, b""), body)
+            response = await self._answer(request, body)
             await response.send(scope, send)
         finally:
             body.release()
@@ -170,7 +171,9 @@ class Endpoint:
         route = self.route
         fault: Exception | None = None
         try:
-            request.body = await self._read(request, body)
+            self._check_head(request)
+            request.body = await body.read(route.body_limit_bytes)
+            self._check_size(len(request.body))
             response = await route.handler(request)
         except TocsinError as error:
             response = route.errors(request, error)
@@ -187,24 +190,19 @@ class Endpoint:
         self._report(route, request, response.status, fault)
         return response
 
-    async def _read(self, request: Request, body: Body) -> bytes:
-        limit = self.route.body_limit_bytes
-        judged_here = self.route.body_limit_first
+    def _check_head(self, request: Request) -> None:
         for name, value in request.scope["headers"]:
-            if name == b"content-length" and judged_here and int(value) > limit:
-                raise _too_large(limit)
-            if name == b"content-encoding" and value.strip().lower() != b"identity":
+            if name == b"content-length":
+                self._check_size(int(value))
+            elif name == b"content-encoding" and value.strip().lower() != b"identity":
                 raise UnsupportedMediaType("a content encoding is not supported")
-        read = await body.read(limit)
-        if judged_here and len(read) > limit:
-            raise _too_large(limit)
-        return read
+
+    def _check_size(self, size: int) -> None:
+        limit = self.route.body_limit_bytes
+        if size > limit and self.route.body_limit_first:
+            raise PayloadTooLarge(f"the body is larger than {limit} bytes")
 
 
 async def _discarded(request: Request, body: Body) -> bool:
     # Who asks first whether to send the body is answered without it.
     return request.header(b"expect") is None and await body.discard()
-
-
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"the body is larger than {limit} bytes")
