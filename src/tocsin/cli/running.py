@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -86,11 +87,23 @@ async def _serve(settings: Settings, bound: socket.socket, *, try_out: bool) -> 
         _greet(_url(bound), running)
         if sample is not None:
             await sample(running)
+        _tune_collector()
         serving = asyncio.create_task(server.serve())
         await server.wait_started()
         click.echo("Ready.")
         sys.stdout.flush()
         await serving
+
+
+def _tune_collector() -> None:
+    """Leave what lives as long as the process out of the collector's rounds, and make them rare.
+
+    Requests leave hardly any cycles, while each round looks at all that is under way: at 256 connections the default
+    cost a sixth of the CPU, and the pauses half of the p99 (``make bench``).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def _stop_on_signals(server: HttpServer) -> None:

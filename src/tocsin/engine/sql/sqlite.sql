@@ -29,22 +29,26 @@ insert into delivery
   (id, bucket, organisation_id, event_id, destination_id, state, due_ms, lease, attempts, lane, place)
 values {rows:11}
 
--- name: lane_is_busy
-select 1 from delivery where destination_id = ? and lane = ? limit 1
+-- name: busy_lanes
+with wanted (destination_id, lane) as (values {rows:2})
+select destination_id, lane from wanted
+where exists (
+  select 1 from delivery where destination_id = wanted.destination_id and lane = wanted.lane
+)
 
--- name: incident_by_id
-select body from incident where id = ?
+-- name: incidents_by_id
+select id, body from incident where id in ({marks})
 
--- name: save_incident
+-- name: save_incidents
 insert or replace into incident
   (id, bucket, organisation_id, channel, state, opened_ms, updated_ms, closed_ms, body)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+values {rows:9}
 
 -- name: quota_used
 select used from quota where organisation_id = ? and counter = ?
 
--- name: save_quota
-insert or replace into quota (organisation_id, counter, used) values (?, ?, ?)
+-- name: save_quotas
+insert or replace into quota (organisation_id, counter, used) values {rows:3}
 
 -- name: mark_replayed
 insert or replace into replayed (event_id, by_event_id)
@@ -52,8 +56,11 @@ select id, ?1 from event where id = ?2 and organisation_id = ?3
 
 -- name: fill_mailboxes
 -- One item for each device that subscribes to the channel; the event's id serves as the item's.
+with item (event_id, expires_ms, channel_id, organisation_id) as (values {rows:4})
 insert into mailbox (device_key, delivery_id, event_id, expires_ms)
-select device_key, ?1, ?1, ?2 from subscription where channel_id = ?3 and organisation_id = ?4
+select subscription.device_key, item.event_id, item.event_id, item.expires_ms
+from item cross join subscription using (channel_id, organisation_id)
+where true
 on conflict do nothing
 
 -- ===== deliveries =====
@@ -82,8 +89,11 @@ update delivery set state = 1, lease = lease + 1, due_ms = ?
 where id in ({marks})
 returning id, event_id, destination_id, lease, attempts, lane, retries_from
 
--- name: extend_lease
-update delivery set due_ms = ? where id = ? and lease = ? and state = 1 returning id
+-- name: extend_leases
+with held (id, lease) as (values {rows:2})
+update delivery set due_ms = ?
+where state = 1 and (id, lease) in (select id, lease from held)
+returning id, lease
 
 -- name: release_all_leases
 -- At start no other process can hold a lease, since the lock file keeps it out.
@@ -100,25 +110,40 @@ insert into delivery_history (id, bucket, organisation_id, event_id, destination
   attempts, lane, status_code, duration_ms, error)
 values {rows:13}
 
--- name: retry_delivery
+-- name: retry_deliveries
+with tried (id, lease, due_ms, counted, status_code, duration_ms, error) as (values {rows:7})
 update delivery
-set state = 0, due_ms = ?, attempts = attempts + ?, status_code = ?, duration_ms = ?, error = ?
-where id = ? and lease = ? and state = 1
-returning attempts
+set state = 0, due_ms = tried.due_ms, attempts = attempts + tried.counted, status_code = tried.status_code,
+  duration_ms = tried.duration_ms, error = tried.error
+from tried
+where delivery.id = tried.id and delivery.lease = tried.lease and delivery.state = 1
+returning delivery.id, delivery.lease, delivery.attempts
 
--- name: release_delivery
-update delivery set state = 0, due_ms = ? where id = ? and lease = ? and state = 1 returning id
+-- name: release_deliveries
+with released (id, lease, due_ms) as (values {rows:3})
+update delivery set state = 0, due_ms = released.due_ms
+from released
+where delivery.id = released.id and delivery.lease = released.lease and delivery.state = 1
+returning delivery.id, delivery.lease
 
 -- name: insert_attempts
 insert into attempt (delivery_id, number, body) values {rows:3}
 
--- name: promote_lane
--- Lets the first of a lane's waiting ones go, unless another is on its way.
-update delivery set state = 0, due_ms = ?1
-where id = (
-    select id from delivery where destination_id = ?2 and lane = ?3 and state = 2 order by place, id limit 1
+-- name: promote_lanes
+-- Lets the first of each lane's waiting ones go, unless another is on its way.
+with freed (destination_id, lane) as (values {rows:2})
+update delivery set state = 0, due_ms = ?
+where id in (
+  select (
+    select id from delivery
+    where destination_id = freed.destination_id and lane = freed.lane and state = 2 order by place, id limit 1
   )
-  and not exists (select 1 from delivery where destination_id = ?2 and lane = ?3 and state in (0, 1))
+  from freed
+  where not exists (
+    select 1 from delivery
+    where destination_id = freed.destination_id and lane = freed.lane and state in (0, 1)
+  )
+)
 
 -- name: take_live
 delete from delivery where id = ? and organisation_id = ?

@@ -10,13 +10,12 @@ import msgspec
 
 from tocsin.core.delivery import DeliveryState, Lease
 from tocsin.core.event import Event, IdempotencyKey
-from tocsin.core.identifiers import EventId, OrganisationId, bucket_of
+from tocsin.core.identifiers import DestinationId, EventId, OrganisationId, bucket_of
 from tocsin.core.incident import Incident, IncidentRefusal, advance
 from tocsin.engine.codec import STATE_CODES, event_row, incident_body, incident_of
 from tocsin.engine.rows import (
     Acceptance,
     Accepted,
-    AcceptFailed,
     IncidentRefused,
     KeyConflict,
     NewEvent,
@@ -24,8 +23,7 @@ from tocsin.engine.rows import (
     Repeated,
 )
 from tocsin.engine.sqlite import settle
-from tocsin.engine.sqlite.faults import lies_with_the_store
-from tocsin.engine.sqlite.sql import SQL, fetch_by_rows, first, insert
+from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, fetch_by_rows, first, write_rows
 
 _READY = STATE_CODES[DeliveryState.READY]
 _LEASED = STATE_CODES[DeliveryState.LEASED]
@@ -37,24 +35,8 @@ _Known = dict[bytes, tuple[EventId, bytes]]
 def accept(
     connection: apsw.Connection, events: Sequence[NewEvent], *, lease_until_ms: int, now_ms: int
 ) -> list[Acceptance]:
-    """Store the batch; when that fails as a whole, one by one, so that a faulty event fails alone."""
-    connection.execute("savepoint batch")
-    try:
-        results = _Batch(connection, lease_until_ms=lease_until_ms, now_ms=now_ms).store(events)
-    except Exception as error:
-        if lies_with_the_store(error):
-            raise
-        connection.execute("rollback to batch")
-        connection.execute("release batch")
-        if len(events) == 1:
-            return [AcceptFailed(f"{type(error).__name__}: {error}")]
-        return [
-            result
-            for event in events
-            for result in accept(connection, [event], lease_until_ms=lease_until_ms, now_ms=now_ms)
-        ]
-    connection.execute("release batch")
-    return results
+    """Store the batch, all of it or, raising, nothing."""
+    return _Batch(connection, lease_until_ms=lease_until_ms, now_ms=now_ms).store(events)
 
 
 class _Batch:
@@ -72,7 +54,8 @@ class _Batch:
         self._events: list[tuple[Any, ...]] = []
         self._keys: list[tuple[Any, ...]] = []
         self._deliveries: list[tuple[Any, ...]] = []
-        self._after: list[NewEvent] = []
+        self._mailbox_items: list[tuple[Any, ...]] = []
+        self._replays: list[Event] = []
         self._fallen: list[Event] = []
         row = first(connection, "newest_event")
         assert row is not None
@@ -80,25 +63,36 @@ class _Batch:
         self._newest: bytes = row[1] or b""
 
     def store(self, events: Sequence[NewEvent]) -> list[Acceptance]:
-        self._look_up_keys(events)
+        self._look_up(events)
         results = [self._judge(event) for event in events]
-        insert(self._connection, "insert_events", self._events)
-        insert(self._connection, "insert_keys", self._keys)
-        insert(self._connection, "insert_deliveries", self._deliveries)
-        for incident in self._changed_incidents.values():
-            self._save(incident)
-        for (organisation_id, counter), used in self._quotas.items():
-            self._connection.execute(SQL["save_quota"], (organisation_id, counter, used))
-        for new in self._after:
-            self._follow_up(new)
+        write_rows(self._connection, "insert_events", self._events)
+        write_rows(self._connection, "insert_keys", self._keys)
+        write_rows(self._connection, "insert_deliveries", self._deliveries)
+        write_rows(
+            self._connection, "save_incidents", [_incident_row(each) for each in self._changed_incidents.values()]
+        )
+        write_rows(self._connection, "save_quotas", [(*counter, used) for counter, used in self._quotas.items()])
+        write_rows(self._connection, "fill_mailboxes", self._mailbox_items)
+        for event in self._replays:
+            self._take_place(event)
         for event in self._fallen:
             self._connection.execute(SQL["cut_runs"], (event.id, event.organisation_id, event.type))
         return results
 
-    def _look_up_keys(self, events: Sequence[NewEvent]) -> None:
+    def _look_up(self, events: Sequence[NewEvent]) -> None:
         keys = [(key.bucket, key.digest) for event in events for key in event.idempotency]
         for digest, event_id, fingerprint in fetch_by_rows(self._connection, "known_keys", keys, self._now_ms):
             self._known[digest] = (EventId(event_id), fingerprint)
+        wanted = {new.incident.incident_id for new in events if new.incident is not None} - {None}
+        for incident_id, body in fetch_by_marks(self._connection, "incidents_by_id", (), list(wanted)):
+            self._incidents[incident_id] = incident_of(body)
+        lanes = {
+            (delivery.destination_id, delivery.lane)
+            for new in events
+            for delivery in new.deliveries
+            if delivery.lane is not None
+        }
+        self._busy_lanes.update(fetch_by_rows(self._connection, "busy_lanes", list(lanes)))
 
     def _judge(self, new: NewEvent) -> Acceptance:
         repeated = self._repeated(new.idempotency)
@@ -109,7 +103,8 @@ class _Batch:
             return repeated
         event = new.event
         if new.incident is not None:
-            moved = advance(self._incident(new.incident.incident_id), new.incident, event.id, event.organisation_id)
+            found = self._incidents.get(new.incident.incident_id or b"")
+            moved = advance(found, new.incident, event.id, event.organisation_id)
             if isinstance(moved, IncidentRefusal):
                 return IncidentRefused(moved)
         else:
@@ -125,8 +120,10 @@ class _Batch:
             event = msgspec.structs.replace(event, incident_state=moved.state)
         self._stage_keys(new.idempotency, event.id)
         self._stage_event(event)
-        if new.mailbox_channel is not None or event.replay_of is not None:
-            self._after.append(new)
+        if new.mailbox_channel is not None:
+            self._mailbox_items.append((event.id, new.mailbox_expires_ms, new.mailbox_channel, event.organisation_id))
+        if event.replay_of is not None:
+            self._replays.append(event)
         return Accepted(event, self._stage_deliveries(msgspec.structs.replace(new, event=event)))
 
     def _stage_keys(self, keys: tuple[IdempotencyKey, ...], event_id: EventId) -> None:
@@ -155,19 +152,6 @@ class _Batch:
             first_known = first_known or known[0]
         return None if first_known is None else Repeated(first_known)
 
-    def _incident(self, incident_id: EventId | None) -> Incident | None:
-        if incident_id is None:
-            return None
-        staged = self._incidents.get(incident_id)
-        if staged is not None:
-            return staged
-        row = first(self._connection, "incident_by_id", incident_id)
-        if row is None:
-            return None
-        found = incident_of(row[0])
-        self._incidents[incident_id] = found
-        return found
-
     def _used(self, counter: tuple[OrganisationId, str]) -> int:
         staged = self._quotas.get(counter)
         if staged is not None:
@@ -180,7 +164,7 @@ class _Batch:
         leases: list[Lease] = []
         for delivery in new.deliveries:
             state, due_ms, number = _READY, self._now_ms, 0
-            if delivery.lane is not None and self._lane_is_busy(delivery.destination_id, delivery.lane):
+            if delivery.lane is not None and self._join_lane(delivery.destination_id, delivery.lane):
                 state = _BLOCKED
             elif delivery.leased:
                 state, due_ms, number = _LEASED, self._lease_until_ms, 1
@@ -212,34 +196,29 @@ class _Batch:
             )
         return tuple(leases)
 
-    def _lane_is_busy(self, destination_id: bytes, lane: bytes) -> bool:
+    def _join_lane(self, destination_id: DestinationId, lane: bytes) -> bool:
+        """Return whether somebody is in the lane already; who comes next will find it so."""
         key = (destination_id, lane)
-        if key in self._busy_lanes:
-            return True
+        busy = key in self._busy_lanes
         self._busy_lanes.add(key)
-        return first(self._connection, "lane_is_busy", *key) is not None
+        return busy
 
-    def _save(self, incident: Incident) -> None:
-        self._connection.execute(
-            SQL["save_incident"],
-            (
-                incident.id,
-                bucket_of(incident.id),
-                incident.organisation_id,
-                incident.channel,
-                incident.state.value,
-                incident.opened_ms,
-                incident.updated_ms,
-                incident.closed_ms,
-                incident_body(incident),
-            ),
-        )
-
-    def _follow_up(self, new: NewEvent) -> None:
-        event = new.event
-        if new.mailbox_channel is not None:
-            items = (event.id, new.mailbox_expires_ms, new.mailbox_channel, event.organisation_id)
-            self._connection.execute(SQL["fill_mailboxes"], items)
+    def _take_place(self, event: Event) -> None:
+        """Let a replay stand for the event that it repeats."""
         if event.replay_of is not None:
             self._connection.execute(SQL["mark_replayed"], (event.id, event.replay_of, event.organisation_id))
             settle.cancel_waiting(self._connection, event.organisation_id, event.replay_of, now_ms=self._now_ms)
+
+
+def _incident_row(incident: Incident) -> tuple[Any, ...]:
+    return (
+        incident.id,
+        bucket_of(incident.id),
+        incident.organisation_id,
+        incident.channel,
+        incident.state.value,
+        incident.opened_ms,
+        incident.updated_ms,
+        incident.closed_ms,
+        incident_body(incident),
+    )

@@ -19,6 +19,7 @@ from tocsin.core.transaction import Transaction, TransactionRefusal
 from tocsin.engine.rows import (
     Acceptance,
     Accepted,
+    AcceptFailed,
     Amendment,
     AmendmentResult,
     CatalogDelta,
@@ -140,16 +141,28 @@ class SqliteEngine:
     # -- write ------------------------------------------------------------------------------------------
 
     async def accept(self, events: Sequence[NewEvent], *, lease_until_ms: int) -> list[Acceptance]:
-        now_ms = self._clock.now_ms()
-        results = await self._writer.submit(
-            lambda c: accept.accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
-        )
+        results = await self._accept(events, lease_until_ms)
         for new, result in zip(events, results, strict=True):
             if isinstance(result, Accepted) and (
                 len(result.leases) < len(new.deliveries) or new.event.replay_of is not None
             ):
                 self._work.set()
         return results
+
+    async def _accept(self, events: Sequence[NewEvent], lease_until_ms: int) -> list[Acceptance]:
+        """Store the batch; when that fails as a whole, one by one, so that a faulty event fails alone."""
+        now_ms = self._clock.now_ms()
+        try:
+            return await self._writer.submit(
+                lambda c: accept.accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
+            )
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  what a faulty event breaks is told of it alone
+            if len(events) == 1:
+                return [AcceptFailed(f"{type(error).__name__}: {error}")]
+            alone = await asyncio.gather(*(self._accept([event], lease_until_ms) for event in events))
+            return [result for results in alone for result in results]
 
     async def claim(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -17,10 +17,9 @@ from tocsin.engine.rows import (
     Deliver,
     Finished,
     Retry,
-    RetryAt,
     Settlement,
 )
-from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, fetch_by_rows, first, insert
+from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, fetch_by_rows, first, write_rows
 
 _READY = STATE_CODES[DeliveryState.READY]
 _LEASED = STATE_CODES[DeliveryState.LEASED]
@@ -97,10 +96,9 @@ def _due(connection: apsw.Connection, destination_id: bytes, limit: int, now_ms:
 
 def extend(connection: apsw.Connection, leases: Sequence[Lease], *, lease_until_ms: int) -> list[bool]:
     """Prolong the leases that still stand."""
-    return [
-        first(connection, "extend_lease", lease_until_ms, lease.delivery_id, lease.number) is not None
-        for lease in leases
-    ]
+    keys = [(lease.delivery_id, lease.number) for lease in leases]
+    extended = set(fetch_by_rows(connection, "extend_leases", keys, lease_until_ms))
+    return [key in extended for key in keys]
 
 
 def settle(connection: apsw.Connection, settlements: Sequence[Settlement], *, now_ms: int) -> list[bool]:
@@ -111,23 +109,26 @@ def settle(connection: apsw.Connection, settlements: Sequence[Settlement], *, no
     said: dict[_LeaseKey, Settlement] = {}
     for each in settlements:
         said.setdefault(_key(each), each)
-    finished = [key for key, each in said.items() if isinstance(each.then, Finished)]
-    taken = {(row[0], row[5]): row for row in fetch_by_rows(connection, "take_finished", finished)}
+    taken = _take_finished(connection, said.values())
+    numbers = _reschedule(connection, said.values())
     history: list[tuple[Any, ...]] = []
-    numbers: list[int | None] = []
+    for each in said.values():
+        row = taken.get(_key(each))
+        if row is not None and isinstance(each.then, Finished):
+            attempts_made: int = row[6] + (each.attempt is not None)
+            history.append(_history_row(row, each.then, each.attempt, attempts_made, now_ms))
+            numbers[_key(each)] = 0 if each.attempt is None else attempts_made
+    write_rows(connection, "insert_history", history)
+    verdicts: list[bool] = []
+    attempts: list[tuple[Any, ...]] = []
     for each in settlements:
-        in_time = said.pop(_key(each), None) is not None
-        numbers.append(_record(connection, each, taken, history, now_ms) if in_time else None)
-    insert(connection, "insert_history", history)
-    attempts = [
-        (each.lease.delivery_id, number or 0, attempt_body(each.attempt))
-        for each, number in zip(settlements, numbers, strict=True)
-        if each.attempt is not None and (number is not None or _exists(connection, each.lease.delivery_id))
-    ]
-    insert(connection, "insert_attempts", attempts)
-    for row in taken.values():
-        _promote(connection, row[4], row[7], now_ms)
-    return [number is not None for number in numbers]
+        number = numbers.pop(_key(each), None)
+        verdicts.append(number is not None)
+        if each.attempt is not None and (number is not None or _exists(connection, each.lease.delivery_id)):
+            attempts.append((each.lease.delivery_id, number or 0, attempt_body(each.attempt)))
+    write_rows(connection, "insert_attempts", attempts)
+    _promote(connection, taken.values(), now_ms)
+    return verdicts
 
 
 _LeaseKey = tuple[DeliveryId, int]
@@ -141,22 +142,37 @@ def _exists(connection: apsw.Connection, delivery_id: DeliveryId) -> bool:
     return first(connection, "delivery_exists", delivery_id) is not None
 
 
-def _record(
-    connection: apsw.Connection,
-    each: Settlement,
-    taken: dict[_LeaseKey, tuple[Any, ...]],
-    history: list[tuple[Any, ...]],
-    now_ms: int,
-) -> int | None:
-    """Return the attempt's number, 0 without one, or None when the lease is lost."""
-    if not isinstance(each.then, Finished):
-        return _retry(connection, each, each.then)
-    row = taken.get(_key(each))
-    if row is None:
-        return None
-    attempts_made: int = row[6] + (each.attempt is not None)
-    history.append(_history_row(row, each.then, each.attempt, attempts_made, now_ms))
-    return 0 if each.attempt is None else attempts_made
+def _take_finished(
+    connection: apsw.Connection, settlements: Iterable[Settlement]
+) -> dict[_LeaseKey, tuple[Any, ...]]:
+    """Take what is finished out of the live table; return the rows whose lease still stood."""
+    finished = [_key(each) for each in settlements if isinstance(each.then, Finished)]
+    return {(row[0], row[5]): row for row in fetch_by_rows(connection, "take_finished", finished)}
+
+
+def _reschedule(connection: apsw.Connection, settlements: Iterable[Settlement]) -> dict[_LeaseKey, int]:
+    """Make the unfinished ones due again; return the attempt's number, 0 without one, where the lease still stood."""
+    released: list[tuple[Any, ...]] = []
+    tried: list[tuple[Any, ...]] = []
+    uncounted: set[_LeaseKey] = set()
+    for each in settlements:
+        attempt, then = each.attempt, each.then
+        if isinstance(then, Finished):
+            continue
+        if attempt is None:
+            released.append((*_key(each), then.due_ms))
+            continue
+        tried.append(
+            (*_key(each), then.due_ms, int(then.counted), attempt.status_code, attempt.duration_ms, attempt.error)
+        )
+        if not then.counted:
+            uncounted.add(_key(each))
+    numbers: dict[_LeaseKey, int] = {}
+    for delivery_id, lease in fetch_by_rows(connection, "release_deliveries", released):
+        numbers[delivery_id, lease] = 0
+    for delivery_id, lease, attempts in fetch_by_rows(connection, "retry_deliveries", tried):
+        numbers[delivery_id, lease] = attempts + ((delivery_id, lease) in uncounted)
+    return numbers
 
 
 def _history_row(
@@ -166,31 +182,10 @@ def _history_row(
     return (*row[:5], STATE_CODES[then.state], now_ms, row[5], attempts_made, row[7], *last)
 
 
-def _retry(connection: apsw.Connection, each: Settlement, then: RetryAt) -> int | None:
-    """Make a delivery due again; return the attempt's number, 0 without one, or None when the lease is lost."""
-    lease, attempt = each.lease, each.attempt
-    if attempt is None:
-        row = first(connection, "release_delivery", then.due_ms, lease.delivery_id, lease.number)
-        return None if row is None else 0
-    row = first(
-        connection,
-        "retry_delivery",
-        then.due_ms,
-        int(then.counted),
-        attempt.status_code,
-        attempt.duration_ms,
-        attempt.error,
-        lease.delivery_id,
-        lease.number,
-    )
-    if row is None:
-        return None
-    return int(row[0]) if then.counted else int(row[0]) + 1
-
-
-def _promote(connection: apsw.Connection, destination_id: bytes, lane: bytes | None, now_ms: int) -> None:
-    if lane is not None:
-        connection.execute(SQL["promote_lane"], (now_ms, destination_id, lane))
+def _promote(connection: apsw.Connection, finished: Iterable[tuple[Any, ...]], now_ms: int) -> None:
+    """Let the next ones go in the lanes of these deliveries."""
+    freed = {(row[4], row[7]) for row in finished if row[7] is not None}
+    write_rows(connection, "promote_lanes", list(freed), now_ms)
 
 
 # -- by hand -----------------------------------------------------------------------------------------------
@@ -218,9 +213,8 @@ def cancel_waiting(
 
 
 def _bury(connection: apsw.Connection, rows: list[tuple[Any, ...]], now_ms: int) -> None:
-    insert(connection, "insert_history", [(*row[:5], _CANCELLED, now_ms, *row[5:]) for row in rows])
-    for row in rows:
-        _promote(connection, row[4], row[7], now_ms)
+    write_rows(connection, "insert_history", [(*row[:5], _CANCELLED, now_ms, *row[5:]) for row in rows])
+    _promote(connection, rows, now_ms)
 
 
 def _cancel(connection: apsw.Connection, each: Cancel, now_ms: int) -> AmendmentResult:
@@ -266,7 +260,7 @@ def _deliver(connection: apsw.Connection, each: Deliver) -> AmendmentResult:
         new.lane,
         place,
     )
-    insert(connection, "insert_deliveries", [row])
+    write_rows(connection, "insert_deliveries", [row])
     return AmendmentResult.DONE
 
 
@@ -281,5 +275,5 @@ def _place(
     """Return the state in which a delivery joins its lane, and its place there."""
     if lane is None:
         return _READY, None
-    busy = first(connection, "lane_is_busy", destination_id, lane) is not None
+    busy = any(fetch_by_rows(connection, "busy_lanes", [(destination_id, lane)]))
     return (_BLOCKED if busy else _READY), seq

@@ -12,15 +12,9 @@ from tocsin.engine.statements import Statements
 
 SQL = Statements("sqlite.sql")
 
-_CHUNKS = (128, 64, 32, 16, 8, 4, 2, 1)
-"""Rows in one statement: few sizes, so that each stays prepared; one step of SQLite for many rows, since every step
-gives up and retakes Python's lock."""
-
-
-def insert(connection: apsw.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run an insert of ``{rows:N}`` for all rows."""
-    for part in _parts(rows):
-        connection.execute(SQL.many(name, len(part)), tuple(chain.from_iterable(part)))
+_CHUNKS = (128, 64, 32)
+"""Rows in one statement; what is left below the last goes into one of its own size. Few statements, since every step
+of SQLite gives up and retakes Python's lock; few sizes, so that each stays prepared."""
 
 
 def fetch_by_rows(
@@ -29,6 +23,12 @@ def fetch_by_rows(
     """Run a query of ``{rows:N}`` for all rows; ``more`` are the bindings behind them."""
     for part in _parts(rows):
         yield from connection.execute(SQL.many(name, len(part)), (*chain.from_iterable(part), *more))
+
+
+def write_rows(connection: apsw.Connection, name: str, rows: Sequence[tuple[Any, ...]], *more: Any) -> None:
+    """Run an insert or update of ``{rows:N}`` for all rows; ``more`` are the bindings behind them."""
+    for part in _parts(rows):
+        connection.execute(SQL.many(name, len(part)), (*chain.from_iterable(part), *more))
 
 
 def fetch_by_marks(
@@ -47,7 +47,7 @@ def first(connection: apsw.Connection, name: str, *bindings: Any) -> tuple[Any, 
 
 def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
     start = 0
-    for size in _CHUNKS:
-        while len(items) - start >= size:
-            yield items[start : start + size]
-            start += size
+    while left := len(items) - start:
+        size = next((each for each in _CHUNKS if each <= left), left)
+        yield items[start : start + size]
+        start += size
