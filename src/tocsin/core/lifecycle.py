@@ -30,6 +30,9 @@ DELIVERY: Machine[DeliveryState] = {
     (DeliveryState.EXPIRED, "retried by hand"): DeliveryState.READY,
     (DeliveryState.CANCELLED, "retried by hand"): DeliveryState.READY,
     (DeliveryState.DELIVERED, "retried by hand"): DeliveryState.READY,
+    (DeliveryState.EXPIRED, "retried by hand into a busy lane"): DeliveryState.BLOCKED,
+    (DeliveryState.CANCELLED, "retried by hand into a busy lane"): DeliveryState.BLOCKED,
+    (DeliveryState.DELIVERED, "retried by hand into a busy lane"): DeliveryState.BLOCKED,
 }
 
 INCIDENT: Machine[IncidentState] = {

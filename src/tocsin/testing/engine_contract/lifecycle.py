@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tocsin.core.delivery import DeliveryState, Lease
-from tocsin.core.identifiers import DeliveryId
+from tocsin.core.identifiers import DeliveryId, DestinationId
 from tocsin.core.lifecycle import DELIVERY
 from tocsin.engine.rows import Cancel, NewEvent, Retry
 from tocsin.testing.engine_contract.stage import LEASE_MS, Stage, scenario
@@ -19,6 +19,7 @@ class _Subject:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        self.destination: DestinationId
         self.new: NewEvent
         self.in_front: NewEvent | None = None
         self.lease: Lease | None = None
@@ -31,7 +32,8 @@ class _Subject:
         return (await self.stage.delivery(self.id)).state
 
     async def bring_to(self, state: DeliveryState | None) -> None:
-        stage, destination = self.stage, self.stage.destination()
+        stage = self.stage
+        destination = self.destination = stage.destination()
         if state is BLOCKED:
             self.in_front = stage.new(destination, lane=b"lane")
             await stage.store(self.in_front)
@@ -79,6 +81,10 @@ class _Subject:
     async def retry(self) -> None:
         await self.stage.engine.amend([Retry(self.stage.organisation, self.id, self.stage.clock.now_ms())])
 
+    async def retry_into_a_busy_lane(self) -> None:
+        await self.stage.store(self.stage.new(self.destination, lane=b"lane"))
+        await self.retry()
+
     async def free_the_lane(self) -> None:
         if self.in_front is not None:
             cancel = Cancel(self.stage.organisation, self.in_front.deliveries[0].id)
@@ -112,6 +118,7 @@ _TRIGGERS: dict[str, Callable[[_Subject], Awaitable[None]]] = {
     "given up": _Subject.give_up,
     "cancelled": _Subject.cancel,
     "retried by hand": _Subject.retry,
+    "retried by hand into a busy lane": _Subject.retry_into_a_busy_lane,
 }
 
 
