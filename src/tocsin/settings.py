@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
@@ -48,7 +49,13 @@ class _Base(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     data: Path = Field(Path("tocsin-data"), description="Directory of the embedded database.")
-    database: str | None = Field(None, description="A database's URL, instead of the embedded one.")
+    database: str | None = Field(
+        None,
+        description=(
+            "URL of a database server. Refused by this version, which stores in SQLite only: the embedded database "
+            "of `TOCSIN_DATA`."
+        ),
+    )
     secret_key: SecretStr | None = Field(
         None, description="32 bytes, base64 or hex, that seal secrets at rest; made beside the data when absent."
     )
@@ -59,6 +66,21 @@ class _Base(BaseSettings):
         None,
         min_length=1,
         description="PushGo's gateway token; once set, PushGo's routes want it or an API key.",
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description=(
+            "Mail server for email destinations, with user and password where it wants them, percent-encoded: "
+            "`smtp://`, `smtps://` or `smtp+starttls://`. Checked, but of no effect yet: this version sends no email."
+        ),
+    )
+    discord_api_base: str = Field(
+        "https://discord.com/api/v10",
+        description="Where Discord's API is. Checked, but of no effect yet: this version sends nothing there.",
+    )
+    telegram_api_base: str = Field(
+        "https://api.telegram.org",
+        description="Where Telegram's Bot API is. Checked, but of no effect yet: this version sends nothing there.",
     )
     jwt_issuer: str = Field("tocsin", min_length=1, description="Claim iss of the tokens that Tocsin mints.")
     jwt_audience: str = Field("tocsin", min_length=1, description="Claim aud that tokens must have.")
@@ -76,6 +98,29 @@ class _Base(BaseSettings):
     def _networks(cls, text: str) -> str:
         parse_networks(text)
         return text
+
+    @field_validator("database")
+    @classmethod
+    def _embedded_only(cls, url: str | None) -> str | None:
+        if url is not None:
+            raise ValueError(
+                "this version stores in SQLite only, in the directory of --data (TOCSIN_DATA); PostgreSQL and other "
+                "servers are not supported, so leave it out"
+            )
+        return url
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            check_smtp_url(url.get_secret_value())
+        return url
+
+    @field_validator("discord_api_base", "telegram_api_base")
+    @classmethod
+    def _api_base(cls, url: str) -> str:
+        check_api_base(url)
+        return url.rstrip("/")
 
     @field_validator("secret_key")
     @classmethod
@@ -120,6 +165,46 @@ def parse_secret_key(text: str) -> bytes:
         if len(key) == 32:
             return key
     raise ValueError("must be 32 bytes, as 64 hex digits or as base64")
+
+
+def check_smtp_url(url: str) -> None:
+    """Return if this is the URL of a mail server.
+
+    Raises:
+        ValueError: it is not. The text repeats nothing of the URL, of which any part may belong to the password.
+    """
+    parts = _server(url, ("smtp", "smtps", "smtp+starttls"))
+    if parts is None or parts.path not in ("", "/") or bool(parts.username) is not bool(parts.password):
+        raise ValueError(
+            "must be smtp://, smtps:// or smtp+starttls://, then user:password@ where they are wanted, "
+            "percent-encoded, a host, and a port if it is not the usual one"
+        )
+
+
+def check_api_base(url: str) -> None:
+    """Return if this is a URL to which the paths of an HTTP API can be appended.
+
+    Raises:
+        ValueError: it is not.
+    """
+    parts = _server(url, ("http", "https"))
+    if parts is None or "@" in parts.netloc:
+        raise ValueError("must be http:// or https://, a host, and a port and a path if they are wanted")
+
+
+def _server(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
+    """Return the parts of a server's URL, or None where it is none, or goes on behind its path."""
+    # urlsplit drops line ends and tabs in silence.
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in schemes or not parts.hostname or port == 0 or "?" in url or "#" in url:
+        return None
+    return parts
 
 
 class Settings:

@@ -84,12 +84,37 @@ def test_a_port_that_is_in_use_is_told_before_anything_is_made(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_database_is_refused_in_words(tmp_path: Path) -> None:
-    settings = {"TOCSIN_DATABASE": "postgresql://user:canary@localhost/tocsin"}
-    done = run_program("serve", "--port", "0", settings=settings, directory=tmp_path)
-    assert done.status == 2
-    assert "--data" in done.err
-    assert "canary" not in done.err
+@pytest.mark.parametrize("source", ["flag", "variable", "file"])
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("init", "--json")], ids=["serve", "init"])
+def test_another_database_is_refused_in_words(tmp_path: Path, command: tuple[str, ...], source: str) -> None:
+    url = "postgresql://user:canary@localhost/tocsin"
+    if source == "file":
+        (tmp_path / "tocsin.toml").write_text(f'database = "{url}"\n', "utf-8")
+    flags = ("--database", url) if source == "flag" else ()
+    settings = {"TOCSIN_DATABASE": url} if source == "variable" else {}
+    done = run_program(*command, *flags, settings=settings, directory=tmp_path)
+    assert (done.status, done.out) == (2, "")
+    (said,) = done.err.splitlines()
+    for word in ("setting database", "SQLite", "--data", "PostgreSQL"):
+        assert word in said
+    assert "canary" not in said
+    assert [path.name for path in tmp_path.iterdir()] == (["tocsin.toml"] if source == "file" else [])
+
+
+def test_a_deployment_that_names_the_servers_of_later_transports_starts(tmp_path: Path) -> None:
+    settings = {
+        "TOCSIN_SMTP_URL": "smtp+starttls://user:canary@mail.example.com:587",
+        "TOCSIN_DISCORD_API_BASE": "http://127.0.0.1:8081/api/v10",
+        "TOCSIN_TELEGRAM_API_BASE": "http://127.0.0.1:8081",
+    }
+    with running_program(tmp_path, settings=settings) as running:
+        assert "canary" not in running.out + running.err
+
+
+@pytest.mark.parametrize("command", ["serve", "init"])
+def test_the_help_says_which_database_there_is(command: str) -> None:
+    words = " ".join(run_program(command, "--help").out.split())
+    assert "--database URL Refused by this version, which stores in SQLite only" in words
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's limits are read from Linux's /proc")

@@ -139,6 +139,17 @@ def test_an_empty_list_of_networks_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         ("outbound_allow", "10.0.0.0/8,nowhere"),
         ("outbound_allow", "10.0.0.1/8"),
         ("jwt_issuer", "none"),
+        ("discord_api_base", "ftp://discord.com"),
+        ("discord_api_base", "discord.com/api"),
+        ("discord_api_base", "https:///api"),
+        ("discord_api_base", "https://discord.com/api?v=10"),
+        ("discord_api_base", "https://discord.com/api#v10"),
+        ("discord_api_base", "https://discord.com:0"),
+        ("telegram_api_base", "https://user:sesame@api.telegram.org"),
+        ("telegram_api_base", "https://api.telegram.org:port"),
+        ("telegram_api_base", "https://api. telegram.org"),
+        ("telegram_api_base", "https://api.telegram.org/\u00e9"),
+        ("telegram_api_base", "none"),
     ],
 )
 def test_a_value_out_of_bounds_is_told_with_its_name_and_without_itself(
@@ -149,6 +160,71 @@ def test_a_value_out_of_bounds_is_told_with_its_name_and_without_itself(
     assert said.startswith(f"setting {name} (TOCSIN_{name.upper()}): ")
     assert "SecretStr" not in said
     assert name != "secret_key" or value not in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "mail.example.com",
+        "mail.example.com:25",
+        "http://mail.example.com",
+        "smtp+ssl://mail.example.com",
+        "smtp:mail.example.com",
+        "smtp://",
+        "smtp://user:qzxw@",
+        "smtp://user:qzxw@:25",
+        "smtp://user:qz#xw@mail.example.com",
+        "smtp://user:qz/xw@mail.example.com",
+        "smtp://user:qzxw@mail.example.com:port",
+        "smtp://user:qzxw@mail.example.com:0",
+        "smtp://user:qzxw@mail.example.com:65536",
+        "smtp://user:qzxw@[mail]",
+        "smtp://user:qz\u2100xw@mail.example.com",
+        "smtp://user:qz xw@mail.example.com",
+        "smtp://user:qzxw@mail.example.com\n",
+        "smtp://user:qzxw@mail.example.com/path",
+        "smtp://mail.example.com?tls=yes",
+        "smtp://user@mail.example.com",
+        "smtp://:qzxw@mail.example.com",
+    ],
+)
+def test_what_is_no_mail_server_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TOCSIN_SMTP_URL", value)
+    said = faulty()
+    assert said.startswith("setting smtp_url (TOCSIN_SMTP_URL): ")
+    for secret in ("qz", "xw", "user@", "example"):
+        assert secret not in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "smtp://mail.example.com",
+        "smtp://127.0.0.1:1025",
+        "smtps://user:p%23ss@mail.example.com:465/",
+        "smtp+starttls://user%40example.com:p@ss:word@[::1]:587",
+        "SMTP://mail",
+    ],
+)
+def test_a_mail_server_is_taken_as_it_is_written(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TOCSIN_SMTP_URL", value)
+    assert load_settings().values.smtp_url.get_secret_value() == value
+
+
+@pytest.mark.parametrize("name", ["discord_api_base", "telegram_api_base"])
+@pytest.mark.parametrize(
+    ("value", "base"),
+    [
+        ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
+        ("https://bots.example.com/api/", "https://bots.example.com/api"),
+        ("http://[::1]:8081/", "http://[::1]:8081"),
+    ],
+)
+def test_the_base_of_an_api_has_no_slash_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, base: str
+) -> None:
+    monkeypatch.setenv(f"TOCSIN_{name.upper()}", value)
+    assert getattr(load_settings().values, name) == base
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "x"])
@@ -211,6 +287,7 @@ def test_networks_are_a_list() -> None:
 def test_a_secret_is_not_shown_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_PUSHGO_TOKEN", "sesame")
     monkeypatch.setenv("TOCSIN_SECRET_KEY", "ab" * 32)
+    monkeypatch.setenv("TOCSIN_SMTP_URL", "smtp://user:sesame@mail.example.com")
     shown = repr(load_settings().values)
     assert "sesame" not in shown
     assert "abab" not in shown

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from gateway import Answer, Gateway
 from serving import Served, nobodys, route, served
-from surface import SURFACE, Mounted, built_routes, credentials, every_path, every_route, is_told_as
+from surface import OPEN, SURFACE, Mounted, built_routes, credentials, every_path, every_route, is_told_as
 from tocsin.web.app import App, Area
 from tocsin.web.http import Request, Response, json_response
 from wire import request, wire
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+every_get = pytest.mark.parametrize("mounted", [each for each in SURFACE if each.method == "GET"], ids=str)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 # -- the gateway's own routes ------------------------------------------------------------------------------
 
@@ -54,16 +54,31 @@ def test_every_route_is_reached(gateway: Gateway, key: str, mounted: Mounted) ->
 
 @every_path
 def test_another_method_is_refused_with_those_there_are(gateway: Gateway, key: str, mounted: Mounted) -> None:
-    here = {each.method for each in SURFACE if each.path == mounted.path}
-    owners = {each.dialect for each in SURFACE if each.path == mounted.path}
-    allowed = here | ({"HEAD"} if "GET" in here else set())
+    mounted_here = [each for each in SURFACE if each.path == mounted.path]
+    owners = {each.dialect for each in mounted_here}
+    allowed = {each.method for each in mounted_here} | ({"HEAD"} if any(map(is_safe, mounted_here)) else set())
     for method in METHODS:
-        if method in here:
+        if method in allowed:
             continue
         answer = ask(gateway, method, mounted.filled(), mounted.dialect, key)
         assert answer.status == 405, method
         assert set(answer.headers["allow"].split(", ")) == allowed
-        assert any(is_told_as(owner, answer) for owner in owners), answer.body
+        assert method == "HEAD" or any(is_told_as(owner, answer) for owner in owners), answer.body
+
+
+@every_get
+def test_what_is_read_by_get_is_there_for_head_and_nothing_else_is(
+    gateway: Gateway, key: str, mounted: Mounted
+) -> None:
+    answer = ask(gateway, "HEAD", mounted.filled(), mounted.dialect, key)
+    told = ask(gateway, "GET", mounted.filled(), mounted.dialect, key)
+    assert answer.body == b""
+    assert answer.status == (told.status if is_safe(mounted) else 405)
+
+
+def is_safe(mounted: Mounted) -> bool:
+    """Return whether a route is a GET that only reads; one that stores something wants more than the scope read."""
+    return mounted.method == "GET" and mounted.scope in (OPEN, "read", "operator")
 
 
 @every_path
@@ -133,19 +148,6 @@ def test_the_server_as_a_whole_has_no_routes(gateway: Gateway) -> None:
         assert client.reply().status == 404
 
 
-@pytest.mark.parametrize("accept", ["text/html", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "TEXT/HTML"])
-def test_a_browser_is_sent_to_the_dashboard(gateway: Gateway, accept: str) -> None:
-    answer = gateway.process.request("GET", "/", headers={"Accept": accept})
-    assert (answer.status, urlsplit(answer.headers["location"]).path) == (303, "/ui")
-    assert answer.headers["vary"] == "accept"
-
-
-@pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
-def test_anybody_else_is_told_who_answers(gateway: Gateway, accept: str | None) -> None:
-    answer = gateway.process.request("GET", "/", headers={} if accept is None else {"Accept": accept})
-    assert (answer.status, answer.json["data"]["name"]) == (200, "Tocsin")
-
-
 def ask(gateway: Gateway, method: str, path: str, dialect: str = "", key: str | None = None) -> Answer:
     """Send a request with an empty body."""
     headers = credentials(dialect, key)
@@ -170,6 +172,7 @@ def _routed() -> Iterator[Served]:
         route("GET", "/a/exact"),
         route("GET", "/a/{x}/b/{y}"),
         route("GET", "/a/{x}/c"),
+        route("GET", "/stores", head=False),
     )
     with served(*routes, areas=(area(""), area("a"), area("a/deep"))) as running:
         yield running
@@ -208,6 +211,15 @@ def test_the_longest_area_that_fits_answers(routed: Served, path: str, name: str
         assert (answer.status, answer.json) == (404, name)
         assert client.reply().status == 200
     assert routed.answered[-2].dialect == "none"
+
+
+def test_head_reaches_no_get_that_changes_something(routed: Served) -> None:
+    with wire(routed.base_url) as client:
+        client.send(request("HEAD", "/a/exact") + request("HEAD", "/stores") + request("GET", "/stores"))
+        assert client.reply(has_body=False).status == 200
+        refused = client.reply(has_body=False)
+        assert (refused.status, refused.headers["allow"]) == (405, "GET")
+        assert client.reply().json["method"] == "GET"
 
 
 def test_what_is_routed_twice_is_a_mistake_of_the_program() -> None:

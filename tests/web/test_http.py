@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from serving import Served, route, served
-from tocsin.core.errors import NotFound, Unavailable
+from tocsin.core.errors import NotAuthenticated, NotFound, Unavailable
 from tocsin.web.http import Request, Response, json_response
 from tocsin.web.server import ServerLimits
 from wire import request, wire
@@ -24,6 +24,13 @@ def chunks(body: bytes, size: int = 300) -> bytes:
 
 
 async def length(request: Request) -> Response:
+    return json_response(200, len(request.body))
+
+
+async def judging(request: Request) -> Response:
+    if request.header(b"authorization") is None:
+        raise NotAuthenticated("who asks?")
+    request.refuse_encoded()
     return json_response(200, len(request.body))
 
 
@@ -48,6 +55,7 @@ ROUTES = (
     route("POST", "/echo"),
     route("POST", "/first", length, body_limit_bytes=LIMIT),
     route("POST", "/late", length, body_limit_bytes=LIMIT, body_limit_first=False),
+    route("POST", "/judging", judging, body_limit_bytes=LIMIT, body_limit_first=False),
     route("POST", "/unknown", unknown, finish=mark),
     route("GET", "/unavailable", unavailable, finish=mark),
     route("GET", "/broken", broken, finish=mark, name="broken"),
@@ -128,6 +136,27 @@ def test_an_encoded_body_is_refused_whatever_it_would_become(running: Served) ->
         assert client.reply().status == 415
         client.send(request("POST", "/echo", "Content-Encoding: identity", body=b"plain"))
         assert client.reply().json["body"] == "plain"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 401),
+        (["Content-Encoding: gzip"], 401),
+        (["Authorization: x", "Content-Encoding: gzip"], 415),
+        (["Authorization: x", "Content-Encoding: Identity "], 200),
+        (["Authorization: x", "Content-Encoding: identity", "Content-Encoding: gzip"], 415),
+        (["Authorization: x", "Content-Encoding:"], 415),
+        (["Authorization: x"], 200),
+    ],
+)
+def test_a_handler_that_judges_the_body_late_judges_its_encoding_there(
+    running: Served, headers: list[str], status: int
+) -> None:
+    with wire(running.base_url) as client:
+        client.send(request("POST", "/judging", *headers, body=b"{}") + request("GET", "/echo"))
+        assert client.reply().status == status
+        assert client.reply().status == 200
 
 
 @pytest.mark.parametrize(

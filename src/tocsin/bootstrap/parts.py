@@ -34,7 +34,7 @@ from tocsin.pipeline.maintenance import MaintenanceLimits, tend_for_ever
 from tocsin.pipeline.recovery import Recovery, RecoveryLimits
 from tocsin.pipeline.replay import Replay
 from tocsin.pipeline.vault import Vault
-from tocsin.settings import Settings, SettingsFault, parse_networks
+from tocsin.settings import Settings, parse_networks
 from tocsin.telemetry import Metrics
 from tocsin.transports import outbound, protocol
 from tocsin.transports.addresses import AddressPolicy, UrlChecks
@@ -198,10 +198,9 @@ def _transports(
 
 
 def _engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None]) -> Engine:
-    values = settings.values
-    if values.database is not None:
-        raise SettingsFault("setting database: this version keeps its data in --data only; leave --database out")
-    store = settings.limits("store", SqliteSettings, directory=values.data, retention_ms=retention_ms(settings))
+    store = settings.limits(
+        "store", SqliteSettings, directory=settings.values.data, retention_ms=retention_ms(settings)
+    )
     return SqliteEngine(store, clock=clock, on_fatal=on_fatal)
 
 

@@ -17,7 +17,9 @@ def store_options(command: F) -> F:
     data = click.option(
         "--data", type=click.Path(file_okay=False, path_type=Path), help="Directory of the embedded database."
     )
-    database = click.option("--database", metavar="URL", help="A database's URL, instead of the embedded one.")
+    database = click.option(
+        "--database", metavar="URL", help="Refused by this version, which stores in SQLite only, in --data."
+    )
     return data(database(command))
 
 

@@ -53,9 +53,7 @@ class Methods:
 
     def __init__(self, endpoints: Mapping[str, Endpoint], refusal: Endpoint) -> None:
         self.endpoints = endpoints
-        self._by_method = dict(endpoints)
-        if "GET" in endpoints:
-            self._by_method.setdefault("HEAD", endpoints["GET"])
+        self._by_method = _with_head(endpoints)
         self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,11 +136,16 @@ class App:
         await endpoint(scope, receive, send)
 
 
+def _with_head(endpoints: Mapping[str, Endpoint]) -> Mapping[str, Endpoint]:
+    """Return a path's endpoints by every method that they answer."""
+    get = endpoints.get("GET")
+    return {"HEAD": get, **endpoints} if get is not None and get.route.head else endpoints
+
+
 def _refusing(endpoints: Mapping[str, Endpoint]) -> Route:
     """Return what answers the methods that a path does not have, in the form of the dialect whose path it is."""
     some = next(iter(endpoints.values())).route
-    methods = set(endpoints) | ({"HEAD"} if "GET" in endpoints else set())
-    allow = (b"allow", ", ".join(sorted(methods)).encode())
+    allow = (b"allow", ", ".join(sorted(_with_head(endpoints))).encode())
     errors: ErrorRenderer = some.errors
 
     def refuse(request: Request, _error: Exception) -> Response:

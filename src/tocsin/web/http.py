@@ -63,6 +63,18 @@ class Request:
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def refuse_encoded(self) -> None:
+        """Return if the body is what the client means, not an encoding of it.
+
+        Raises:
+            UnsupportedMediaType: a ``Content-Encoding`` is named, ``identity`` aside.
+        """
+        if self.header(b"content-encoding") is None:
+            return
+        for name, value in self.scope["headers"]:
+            if name == b"content-encoding" and value.strip().lower() != b"identity":
+                raise UnsupportedMediaType("a content encoding is not supported")
+
     @property
     def query(self) -> dict[str, str]:
         """The query's parameters; of several with one name the last counts."""
@@ -120,8 +132,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         path: as Starlette writes it, ``/e/{endpoint_id}``.
         name: of the dialect, for metrics and logs.
         body_limit_bytes: a longer body is refused with ``PayloadTooLarge`` before it is read.
-        body_limit_first: False lets the handler judge the size itself, by ``len(request.body)``, where its contract
-            puts other checks first; such a body is cut one byte above the limit.
+        body_limit_first: False lets the handler judge the body itself where its contract puts other checks first: its
+            encoding by ``request.refuse_encoded()``, its size by ``len(request.body)``, since it is cut one byte
+            above the limit.
+        head: of a GET: HEAD is answered like it, without the body. False where the GET changes something, which HEAD
+            must not do (RFC 9110, section 9.2.1); it is refused then.
         hot: looked up before Starlette's routing; the path has no parameters.
     """
 
@@ -132,6 +147,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     body_limit_bytes: int = 1_048_576
     body_limit_first: bool = True
+    head: bool = True
     finish: Finish | None = None
     hot: bool = False
 
@@ -171,9 +187,11 @@ class Endpoint:
         route = self.route
         fault: Exception | None = None
         try:
-            self._check_head(request)
+            if route.body_limit_first:
+                self._check_head(request)
             request.body = await body.read(route.body_limit_bytes)
-            self._check_size(len(request.body))
+            if route.body_limit_first:
+                self._check_size(len(request.body))
             response = await route.handler(request)
         except TocsinError as error:
             response = route.errors(request, error)
@@ -191,15 +209,14 @@ class Endpoint:
         return response
 
     def _check_head(self, request: Request) -> None:
-        for name, value in request.scope["headers"]:
-            if name == b"content-length":
-                self._check_size(int(value))
-            elif name == b"content-encoding" and value.strip().lower() != b"identity":
-                raise UnsupportedMediaType("a content encoding is not supported")
+        request.refuse_encoded()
+        length = request.header(b"content-length")
+        if length is not None:
+            self._check_size(int(length))
 
     def _check_size(self, size: int) -> None:
         limit = self.route.body_limit_bytes
-        if size > limit and self.route.body_limit_first:
+        if size > limit:
             raise PayloadTooLarge(f"the body is larger than {limit} bytes")
 
 

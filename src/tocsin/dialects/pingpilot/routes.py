@@ -134,6 +134,7 @@ class PingPilot:
         # may be one is left to the engine, which knows repeats and refuses all others in the same commit.
         if request.header(b"idempotency-key") is None and await self._accounts.is_used_up(organisation_id, charge):
             raise _used_up(now_ms)
+        request.refuse_encoded()
         if len(request.body) > self._limits.body_bytes:
             raise PayloadTooLarge(f"Request body is larger than {self._limits.body_bytes} bytes")
         wait_s = self._wait_s(request)

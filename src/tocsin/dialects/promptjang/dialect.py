@@ -103,7 +103,7 @@ class PromptJang:
             errors=error_response,
             name=NAME,
             body_limit_bytes=self._limits.payload_max_bytes,
-            # The contract's own words for it come after the key and the endpoint are known.
+            # The contract's own words for a large body come after the key and the endpoint are known.
             body_limit_first=False,
             finish=self._guard.finish_ingest,
         )

@@ -83,6 +83,7 @@ class EventRoutes:
         """Store a signed event: the checks of docs/decisions/0501, in their order."""
         principal = self._guard.guard(request, Scope.INGEST)
         endpoint = find_endpoint(self._catalog, principal.organisation_id, request.path["endpoint_id"])
+        request.refuse_encoded()
         body = request.body
         if len(body) > self._limits.payload_max_bytes:
             raise PayloadTooLarge(f"Payload exceeds maximum size of {self._limits.payload_max_bytes} bytes")

@@ -7,9 +7,9 @@ from tocsin.core.organisation import Scope
 from tocsin.dialects.pushgo.entrance import Entrance
 from tocsin.dialects.pushgo.envelope import success
 from tocsin.engine.protocol import Engine
+from tocsin.web.front import FrontPage
 from tocsin.web.http import Request, Response
 
-_DASHBOARD = b"/ui"
 _VARY = (b"vary", b"accept")
 
 
@@ -19,12 +19,14 @@ class AroundRoutes:
     def __init__(self, *, engine: Engine, entrance: Entrance) -> None:
         self._engine = engine
         self._entrance = entrance
+        self._front = FrontPage(version=__version__)
 
     async def root(self, request: Request) -> Response:
-        """Say who answers here; a browser is sent to the dashboard."""
+        """Say who answers here, to a browser by a page."""
         if "text/html" in (request.header(b"accept") or "").lower():
-            return Response(status=303, headers=[(b"location", _DASHBOARD), _VARY])
-        response = success({"name": "Tocsin", "version": __version__, "dashboard": _DASHBOARD.decode()})
+            response = self._front.response()
+        else:
+            response = success({"name": "Tocsin", "version": __version__})
         response.headers = [*response.headers, _VARY]
         return response
 

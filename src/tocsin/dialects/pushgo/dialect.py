@@ -75,7 +75,7 @@ class PushGo:
             self._route("POST", "/event/update", self._events.update, hot=True),
             self._route("POST", "/event/close", self._events.close, hot=True),
             self._route("POST", "/message", self._messages.post, hot=True),
-            self._route("GET", "/message", self._messages.get),
+            self._route("GET", "/message", self._messages.get, head=False),
             self._route("POST", "/device/register", self._devices.register),
             self._route("POST", "/channel/device", self._devices.change),
             self._route("POST", "/channel/device/delete", self._devices.delete),
@@ -100,7 +100,14 @@ class PushGo:
         return self._envelope.not_found(request)
 
     def _route(
-        self, method: str, path: str, handler: Handler, *, hot: bool = False, body_limit_bytes: int | None = None
+        self,
+        method: str,
+        path: str,
+        handler: Handler,
+        *,
+        hot: bool = False,
+        head: bool = True,
+        body_limit_bytes: int | None = None,
     ) -> Route:
         return Route(
             method=method,
@@ -109,8 +116,9 @@ class PushGo:
             errors=self._envelope.error,
             name=Dialect.PUSHGO,
             body_limit_bytes=self._limits.body_limit_bytes if body_limit_bytes is None else body_limit_bytes,
-            # The bearer and the content type are judged before the size.
+            # The bearer and the content type are judged before the encoding and the size.
             body_limit_first=False,
+            head=head,
             finish=self._envelope.finish,
             hot=hot,
         )

@@ -91,14 +91,16 @@ class Entrance:
 
 
 def json_body(request: Request, limit_bytes: int) -> Body:
-    """Return the JSON object that a request holds: content type, size and syntax are judged in this order.
+    """Return the JSON object that a request holds: content type, encoding, size and syntax, in this order.
 
     Raises:
         InvalidRequest: ``missing_json_content_type``, ``invalid_json_syntax`` or ``invalid_json_data``.
         PayloadTooLarge: ``payload_too_large``.
+        UnsupportedMediaType: the body is encoded.
     """
     if not _is_json(request.header(b"content-type")):
         raise InvalidRequest("missing Content-Type: application/json", code="missing_json_content_type")
+    request.refuse_encoded()
     if len(request.body) > limit_bytes:
         raise PayloadTooLarge("payload too large")
     try:
