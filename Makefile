@@ -20,6 +20,7 @@ check: $(INSTALLED)
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/generate_lifecycle.py --check
 	@$(BIN)/python docs/generate_settings.py --check
+	@$(BIN)/python docs/generate_cli.py --check
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m bench $(ARGS)
@@ -27,6 +28,7 @@ bench: $(INSTALLED)
 docs: $(INSTALLED)
 	@$(BIN)/python docs/generate_lifecycle.py
 	@$(BIN)/python docs/generate_settings.py
+	@$(BIN)/python docs/generate_cli.py
 
 # The lock file holds versions and hashes, and no address to download from.
 lock: $(INSTALLED)

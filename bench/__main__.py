@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from bench import end_to_end, outbound
+from bench import end_to_end, outbound, search
 
-BENCHES = {"end-to-end": end_to_end.main, "outbound": outbound.main}
+BENCHES = {"end-to-end": end_to_end.main, "outbound": outbound.main, "search": search.main}
 
 
 def main() -> int:

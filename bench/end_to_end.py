@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.streams import Readers
 from bench.traffic import Sink, load
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +81,7 @@ def _request(process: Process, dialect: str, key: str) -> bytes:
     return _http("/event/create", body, {"authorization": f"Bearer {key}"})
 
 
-def _measure(dialect: str, connections: int, seconds: float, destinations: int) -> dict[str, Any]:
+def _measure(dialect: str, connections: int, seconds: float, destinations: int, streams: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as directory:
         sink = Sink()
         process = Process(Path(directory) / "data", {"TOCSIN_LOG_LEVEL": "error"})
@@ -92,14 +93,19 @@ def _measure(dialect: str, connections: int, seconds: float, destinations: int) 
                 answer = process.request("POST", "/api/v1/destinations", {**body, "concurrency": 64}, key=key)
                 assert answer.status == 201, answer.body
             request = _request(process, dialect, key)
+            readers = Readers(process.base_url, key, streams) if streams else None
             load(process.base_url, request, connections=connections, seconds=1.0)
             _drain(sink, sink.count())
+            told = 0 if readers is None else readers.count()
             before, arrived, started_s = _cpu_s(process.pid), sink.count(), time.monotonic()
             tally = load(process.base_url, request, connections=connections, seconds=seconds)
             intake_s = time.monotonic() - started_s
             delivered = _drain(sink, arrived + tally["accepted"] * destinations) - arrived
             took_s = time.monotonic() - started_s
             cpu_s = _cpu_s(process.pid) - before
+            if readers is not None:
+                told = readers.count() - told
+                readers.stop()
             latencies = sorted(tally["latencies_ms"]) or [0.0]
             return {
                 "dialect": dialect,
@@ -113,6 +119,8 @@ def _measure(dialect: str, connections: int, seconds: float, destinations: int) 
                 "ack_p50_ms": round(statistics.median(latencies), 2),
                 "ack_p99_ms": round(latencies[int(len(latencies) * 0.99)], 2),
                 "memory_mib": round(_memory_mib(process.pid)),
+                "streams": streams,
+                "told_per_s": round(told / took_s),
             }
         finally:
             process.stop()
@@ -138,12 +146,13 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--destinations", type=int, default=1)
+    parser.add_argument("--streams", type=int, default=0, help="readers of the live stream")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     every = ["pushgo", "pingpilot", "buildable", "nativeframe"]
     dialects = every if arguments.dialects == "all" else arguments.dialects.split(",")
     for number, dialect in enumerate(dialects):
-        row = _measure(dialect, arguments.connections, arguments.seconds, arguments.destinations)
+        row = _measure(dialect, arguments.connections, arguments.seconds, arguments.destinations, arguments.streams)
         if arguments.json:
             print(json.dumps(row))
             continue

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tocsin.core.delivery import LIVE, DeliveryState
 from tocsin.core.incident import IncidentState
+from tocsin.core.job import OPEN, JobState
 from tocsin.core.lifecycle import MACHINES, Machine
 from tocsin.core.transaction import ENDED, TransactionState
 
@@ -25,6 +26,7 @@ _STATES: dict[str, type[StrEnum]] = {
     "delivery": DeliveryState,
     "incident": IncidentState,
     "transaction": TransactionState,
+    "job": JobState,
 }
 
 _ABOUT = {
@@ -37,12 +39,16 @@ after it is kept in the timeline and changes nothing.""",
     "transaction": """One consumer group's claim on one event; where there is none, Buildable says `does-not-exist`.
 Ending it again in the same way changes nothing. `pending` is a word of Buildable's for which nothing stands here: a
 transaction begins in `processing`.""",
+    "job": """A bulk replay or a recovery, done in batches. Each batch is written down before it is done, so that
+after a crash it is done again and counted once. A job that was under way when the process ended is begun again by the
+next one. The batch that was under way when a job was cancelled is counted too.""",
 }
 
 _FINAL: dict[str, frozenset[StrEnum]] = {
     "delivery": frozenset(DeliveryState) - LIVE,
     "incident": frozenset({IncidentState.CLOSED}),
     "transaction": frozenset(ENDED),
+    "job": frozenset(JobState) - OPEN,
 }
 
 

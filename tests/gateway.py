@@ -18,6 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import described
+
 START_S = 30.0
 STOP_S = 20.0
 _SCOPES = ("ingest", "read", "manage")
@@ -129,12 +131,12 @@ class Process:
     keys: dict[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def start(self, port: str = "0") -> None:
+        """Start it, on a free port unless one is given, and wait until it answers."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
         environment |= {"TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8", "TOCSIN_LOG_LEVEL": "warning", **self.settings}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tocsin", "serve", "--port", "0", "--data", str(self.data)],
+            [sys.executable, "-m", "tocsin", "serve", "--port", port, "--data", str(self.data)],
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
@@ -232,6 +234,12 @@ class Gateway:
         for scope in _SCOPES:
             names[f"{scope}_key"] = self._key(key, {"name": scope, "scopes": [scope]})
         return names
+
+    def differences(
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes, answer: described.Answered
+    ) -> list[str]:
+        """Return in what a request and its answer differ from the OpenAPI document."""
+        return described.differences(method, target, headers, body, answer)
 
     def _organisation(self, name: str, plan: str | None) -> str:
         body = {"name": name} | ({"plan": plan} if plan is not None else {})

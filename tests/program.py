@@ -29,6 +29,11 @@ class Done:
         """What it printed, decoded: exactly one JSON document."""
         return json.loads(self.out)
 
+    @property
+    def rows(self) -> list[Any]:
+        """What it printed, decoded: a JSON document a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
 
 def environment(settings: dict[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment with these settings and no others."""

@@ -16,6 +16,9 @@ from tocsin.web.http import Route
 OPEN = "open"
 """Anybody may ask."""
 
+STREAM = "/api/v1/stream"
+"""The path whose answer has no end."""
+
 _TABLE = """
 pushgo open GET /
 pushgo open GET /healthz
@@ -74,6 +77,7 @@ promptjang manage DELETE /api/v1/keys/{key_id}
 promptjang read GET /api/v1/orgs
 promptjang manage PATCH /api/v1/orgs
 promptjang read GET /api/v1/stats
+native ingest POST /api/v1/cloudevents
 native read GET /api/v1/account
 native manage PUT /api/v1/account
 native read GET /api/v1/usage
@@ -104,7 +108,17 @@ native read GET /api/v1/incidents
 native read GET /api/v1/incidents/{incident_id}
 native operator GET /api/v1/organisations
 native operator POST /api/v1/organisations
+native read GET /api/v1/stream
 native read GET /api/v1/transactions
+native manage POST /api/v1/replays
+native read GET /api/v1/jobs
+native read GET /api/v1/jobs/{job_id}
+native manage POST /api/v1/jobs/{job_id}/cancel
+native manage GET /api/v1/audit
+native open GET /api/v1/openapi.json
+native open GET /docs/api
+native open GET /docs/api/page.css
+native open GET /docs/api/page.js
 operations open GET /metrics
 operations open GET /ready
 """
@@ -125,6 +139,10 @@ class Mounted:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    def asked(self, value: str = "x") -> str:
+        """Return the same; where the answer has no end, with a query that is refused."""
+        return self.filled(value) + ("?kinds=none" if self.path == STREAM else "")
 
     def filled(self, value: str = "x") -> str:
         """Return the path with a value for every parameter."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from exchanges import ExchangeFault, Mismatch, parse, play, recorded, run
+from exchanges.sending import Answer
 
 NAMES = {"key": "tcs_live_1", "channel": "C1"}
 NOW_MS = 1_700_000_000_123
@@ -74,6 +75,11 @@ class EchoGateway:
     def new_organisation(self, plan: str | None = None) -> dict[str, str]:
         self.plans.append(plan)
         return dict(NAMES)
+
+    def differences(
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes, answer: Answer
+    ) -> list[str]:
+        return [f"{method} is undescribed"] if "undescribed" in target else []
 
 
 @pytest.fixture(name="echo")
@@ -270,6 +276,11 @@ def test_until_repeats_an_exchange_until_it_is_as_expected(written: Path, echo: 
     played(written, '### T\n@until\nGET /\n--- 200\n\n{"seen": 4, "<*>": "<any>"}\n', echo)
 
     assert Echo.seen == 4
+
+
+def test_an_answer_that_is_not_described_is_a_mismatch(written: Path, echo: EchoGateway) -> None:
+    with pytest.raises(Mismatch, match="GET is undescribed"):
+        played(written, "### Right, and not described\nGET /status/200?undescribed\n\n--- 200\n", echo)
 
 
 def test_until_gives_up(written: Path, echo: EchoGateway) -> None:

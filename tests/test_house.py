@@ -41,7 +41,7 @@ def test_every_error_has_a_status_of_its_own_or_of_its_parent() -> None:
     assert set(STATUS.values()) <= set(range(400, 600))
 
 
-@pytest.mark.parametrize("generator", ["generate_settings.py", "generate_lifecycle.py"])
+@pytest.mark.parametrize("generator", ["generate_settings.py", "generate_lifecycle.py", "generate_cli.py"])
 def test_generated_docs_are_in_step(generator: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / generator), "--check"], capture_output=True, text=True, check=False

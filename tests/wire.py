@@ -85,6 +85,15 @@ class Wire:
         length = int(headers.get("content-length", "0")) if has_body else 0
         return Reply(int(status), headers, self._reader.read(length))
 
+    def until(self, end: bytes) -> bytes:
+        """Return what comes up to and with ``end``."""
+        found = bytearray()
+        while not found.endswith(end):
+            byte = self._reader.read(1)
+            assert byte, f"the connection ended behind {bytes(found[-100:])!r}"
+            found += byte
+        return bytes(found)
+
     def rest(self) -> bytes:
         """Return what comes until the peer closes; a reset ends it too."""
         found = b""

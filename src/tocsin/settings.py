@@ -93,6 +93,19 @@ class _Base(BaseSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="The least severe to log.")
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="auto is text on a terminal.")
 
+    traces: bool = Field(
+        False,
+        description=(
+            "Whether to send OpenTelemetry traces. Wants `pip install 'tocsin[otel]'`; where they go say the "
+            "standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT`."
+        ),
+    )
+    log_attempts: str = Field(
+        "failed",
+        pattern="^(off|failed|all)$",
+        description="Of which attempts the log has a line, at level info; `all` is one for each delivery at least.",
+    )
+
     @field_validator("outbound_allow")
     @classmethod
     def _networks(cls, text: str) -> str:

@@ -20,11 +20,18 @@ SECRETS = {
     "a test key": (KEY.replace("live", "test"), KEY.replace("live", "test"), "tcs_test_***"),
     "a signing secret": (SIGNING, f"'{SIGNING}'", "'whsec_***'"),
     "a bearer": ("sesame", "Authorization: Bearer sesame", "Authorization: Bearer ***"),
+    "a small bearer": ("sesame", "bearer sesame", "bearer ***"),
     "a password": ("c2VzYW1l", "Basic c2VzYW1l", "Basic ***"),
     "a token": (TOKEN, f"token={TOKEN};", "token=eyJ***;"),
     "Telegram's": ("12345:AA-b_c", "POST https://api/bot12345:AA-b_c/send", "POST https://api/bot***/send"),
     "Discord's": ("se-sa_me", "https://d/api/webhooks/123/se-sa_me failed", "https://d/api/webhooks/123/*** failed"),
     "a URL's": ("user:sesame", "https://user:sesame@example.com/", "https://***@example.com/"),
+    "a URL's with an @ in it": ("p@sse@me", "https://user:p@sse@me@example.com/x", "https://***@example.com/x"),
+    "the second URL's": (
+        "a@b",
+        "from https://x.org/a to smtp://u:a@b@mail",
+        "from https://x.org/a to smtp://***@mail",
+    ),
     "a hash": ("m=1$c2FsdA$aGFzaA", "$argon2id$v=19$m=1$c2FsdA$aGFzaA", "$argon2id$***"),
 }
 

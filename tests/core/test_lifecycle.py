@@ -14,7 +14,9 @@ import pytest
 from tocsin.core.delivery import DeliveryState
 from tocsin.core.identifiers import EventId, OrganisationId
 from tocsin.core.incident import Incident, IncidentAction, IncidentChange, IncidentRefusal, IncidentState, advance
-from tocsin.core.lifecycle import DELIVERY, INCIDENT, MACHINES, TRANSACTION
+from tocsin.core.job import Job, JobId, JobKind, JobRefusal, JobState, cancel, count, fail, finish, take
+from tocsin.core.job import begin as begin_job
+from tocsin.core.lifecycle import DELIVERY, INCIDENT, JOB, MACHINES, TRANSACTION
 from tocsin.core.transaction import (
     StateChange,
     Transaction,
@@ -134,14 +136,41 @@ def test_transactions(state: TransactionState | None, trigger: str) -> None:
         assert isinstance(after, TransactionRefusal) or after is before
 
 
+JOB_TRIGGERS: dict[str, Callable[[Job], Job | JobRefusal]] = {
+    "begin": lambda job: begin_job(job, now_ms=50),
+    "take a batch": lambda job: take(job, b"i" * 16, b"c"),
+    "count a batch": lambda job: count(job, done=1, failed=0),
+    "finish": lambda job: finish(job, now_ms=50),
+    "fail": lambda job: fail(job, "why", now_ms=50),
+    "cancel": lambda job: cancel(job, now_ms=50),
+}
+
+
+@pytest.mark.parametrize(("state", "trigger"), list(itertools.product(JobState, JOB_TRIGGERS)), ids=str)
+def test_jobs(state: JobState, trigger: str) -> None:
+    job = Job(
+        id=JobId(ID), organisation_id=OURS, kind=JobKind.REPLAY, created_ms=0, state=state, exhausted=True, done=1
+    )
+    after = JOB_TRIGGERS[trigger](job)
+    expected = JOB.get((state, trigger))
+    if expected is None:
+        assert after is JobRefusal.OVER
+    else:
+        assert isinstance(after, Job)
+        assert after.state is expected
+        assert (after.ended_ms == 50) == (expected is not state and expected is not JobState.RUNNING)
+
+
 def test_every_trigger_of_the_tables_is_tried() -> None:
+    assert {trigger for _, trigger in JOB} == set(JOB_TRIGGERS) | {"asked for"}
     assert {trigger for _, trigger in INCIDENT} == set(INCIDENT_TRIGGERS)
     assert {trigger for _, trigger in TRANSACTION} == set(TRANSACTION_TRIGGERS)
 
 
 def test_every_state_but_buildables_pending_is_reached() -> None:
     """A transaction begins in ``processing``; ``pending`` is only a word that Buildable's queries may name."""
-    assert MACHINES == {"delivery": DELIVERY, "incident": INCIDENT, "transaction": TRANSACTION}
+    assert MACHINES == {"delivery": DELIVERY, "incident": INCIDENT, "transaction": TRANSACTION, "job": JOB}
+    assert set(JOB.values()) == set(JobState)
     assert set(DELIVERY.values()) == set(DeliveryState)
     assert set(INCIDENT.values()) == set(IncidentState)
     assert set(TRANSACTION.values()) == set(TransactionState) - {TransactionState.PENDING}

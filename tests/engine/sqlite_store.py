@@ -22,7 +22,8 @@ def fatal(text: str) -> NoReturn:
 
 def sqlite_factory(directory: Path, **settings: Any) -> EngineFactory:
     """Return what opens the store in this directory; ``settings`` are fields of ``SqliteSettings``."""
-    given: dict[str, Any] = {"patience_s": 0.0, "retention_ms": RETENTION_MS, "query_max_s": 60.0}
+    kept = dict.fromkeys(("retention_ms", "audit_retention_ms", "job_retention_ms"), RETENTION_MS)
+    given: dict[str, Any] = {"patience_s": 0.0, "query_max_s": 60.0, **kept}
     made = SqliteSettings(directory=directory, **(given | settings))
 
     @asynccontextmanager

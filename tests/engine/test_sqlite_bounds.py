@@ -10,36 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import apsw.ext
+import msgspec
 import pytest
 
 from engine.sqlite_store import sqlite_factory
-from tocsin.core.delivery import EventStatus
 from tocsin.core.errors import Unavailable
 from tocsin.core.event import Environment
-from tocsin.core.identifiers import DestinationId, EventId, OrganisationId
+from tocsin.core.identifiers import EventId
 from tocsin.core.transaction import TransactionState
-from tocsin.engine import migrations
 from tocsin.engine.rows import (
     Accepted,
-    AttemptQuery,
     DeliveryQuery,
     EventQuery,
-    IncidentQuery,
-    MailboxQuery,
-    Query,
-    SubscriptionQuery,
-    TransactionQuery,
-    UnstartedQuery,
+    StandingQuery,
+    StandingRow,
+    TransactionStep,
 )
 from tocsin.engine.sqlite import settle
 from tocsin.engine.sqlite.connection import DATABASE_FILE
 from tocsin.engine.sqlite.readers import Readers
 from tocsin.engine.sqlite.search import search
-from tocsin.engine.sqlite.sql import SQL
 from tocsin.engine.sqlite.unstarted import learn
 from tocsin.testing.engine_contract import Stage
-from tocsin.testing.engine_contract.consuming import begin_step
+from tocsin.testing.engine_contract.consuming import begin_step, end_step
 
 
 def _play(directory: Path, play: Callable[[Stage], Any], **settings: Any) -> None:
@@ -71,9 +64,9 @@ def test_more_writes_than_may_wait_are_refused_and_the_rest_is_stored(tmp_path: 
 
 def test_a_search_that_takes_too_long_is_stopped_and_says_so(tmp_path: Path) -> None:
     async def play(stage: Stage) -> None:
-        new = [stage.new() for _ in range(3000)]
+        new = [stage.new(stage.destination()) for _ in range(3000)]
         await stage.store(*new)
-        long = EventQuery(organisation_id=stage.organisation, status=EventStatus.EXPIRED)
+        long = DeliveryQuery(organisation_id=stage.organisation, event_type="none")
         with pytest.raises(Unavailable) as caught:
             await stage.search(long)
         assert caught.value.code == "search_too_long"
@@ -104,7 +97,7 @@ def test_what_a_search_learnt_is_forgotten_where_an_older_event_came_since(tmp_p
         new = [stage.new() for _ in range(100)]
         await stage.store(*new)
         await stage.engine.transact([begin_step(stage, each.event.id) for each in new])
-        query = UnstartedQuery(
+        query = StandingQuery(
             organisation_id=stage.organisation, tx_key="k", type="happened", environment=Environment.LIVE
         )
         connection = _opened(tmp_path)
@@ -114,7 +107,7 @@ def test_what_a_search_learnt_is_forgotten_where_an_older_event_came_since(tmp_p
         await stage.store(late)
         learn(connection, lesson)
         connection.close()
-        assert await stage.all(query) == [late.event]
+        assert [row.event for row in await stage.all(query)] == [late.event]
 
     _play(tmp_path, play)
 
@@ -167,7 +160,7 @@ def _opened(directory: Path) -> apsw.Connection:
     return apsw.Connection(str(directory / DATABASE_FILE))
 
 
-def _unstarted_steps(directory: Path, query: UnstartedQuery, expected: list[EventId]) -> int:
+def _unstarted_steps(directory: Path, query: StandingQuery, expected: list[EventId]) -> int:
     """Return what the query costs the second time, when it may profit from what the first one learnt."""
     connection = _opened(directory)
     try:
@@ -176,7 +169,7 @@ def _unstarted_steps(directory: Path, query: UnstartedQuery, expected: list[Even
         learn(connection, found.lesson)
         with _steps(connection) as steps:
             found = search(connection, query, limit=100, cursor=None, offset=0, now_ms=0)
-            assert [row.id for row in found.page.rows] == expected
+            assert [row.event.id for row in found.page.rows] == expected
             return steps()
     finally:
         connection.close()
@@ -201,7 +194,7 @@ def test_what_is_not_started_costs_by_the_rows_returned_not_by_the_history(
             started = new[ignored : ignored + history]
             await stage.engine.transact([begin_step(stage, each.event.id) for each in started])
             await stage.close()
-            query = UnstartedQuery(
+            query = StandingQuery(
                 organisation_id=stage.organisation,
                 since_ms=start_ms,
                 tx_key="k",
@@ -220,6 +213,104 @@ def test_what_is_not_started_costs_by_the_rows_returned_not_by_the_history(
         _play(directory, play)
     small, large = costs
     assert large < 1.2 * small
+
+
+def test_a_search_that_was_stopped_lets_the_next_one_come_further(tmp_path: Path) -> None:
+    """A group that started a long history without ever asking for it must not be refused for ever."""
+
+    async def play(stage: Stage) -> None:
+        new = [stage.new() for _ in range(8000)]
+        await stage.store(*new)
+        await stage.engine.transact([begin_step(stage, each.event.id) for each in new[:-1]])
+        query = StandingQuery(
+            organisation_id=stage.organisation, tx_key="k", type="happened", environment=Environment.LIVE
+        )
+        refused = 0
+        found: list[StandingRow] = []
+        while not found and refused < 100:
+            try:
+                found = await stage.all(query)
+            except Unavailable:
+                refused += 1
+                # What the search learnt is written behind its back; the writer takes calls in their order.
+                await stage.engine.probe()
+        assert [row.event for row in found] == [new[-1].event]
+        assert refused > 1
+
+    _play(tmp_path, play, query_max_s=0.0, readers=1)
+
+
+def _half_full(directory: Path, *, live: int, output_characters: int) -> StandingQuery:
+    """Fill a store with ``live`` events and 40 test events, of which ten groups have finished; return who asks."""
+    asked: list[StandingQuery] = []
+
+    async def play(stage: Stage) -> None:
+        await stage.store(*(stage.new() for _ in range(live)))
+        new = [stage.new(environment=Environment.TEST) for _ in range(40)]
+        await stage.store(*new)
+        steps: list[TransactionStep] = []
+        for tx_key in "abcdefghij":
+            for each in new:
+                steps += [
+                    begin_step(stage, each.event.id, tx_key),
+                    end_step(stage, each.event.id, tx_key, output="o" * output_characters),
+                ]
+        await stage.engine.transact([msgspec.structs.replace(each, environment=Environment.TEST) for each in steps])
+        asked.append(
+            StandingQuery(
+                organisation_id=stage.organisation, tx_key="a", type="happened", environment=Environment.TEST
+            )
+        )
+
+    _play(directory, play)
+    return asked[0]
+
+
+@pytest.mark.parametrize(("tx_key", "state"), [("nobody", None), ("a", TransactionState.FINISHED)])
+def test_standings_read_no_output_and_no_event_that_is_not_shown(
+    tmp_path: Path, tx_key: str, state: TransactionState | None
+) -> None:
+    """Counted in pages of the file and in steps, which no other process disturbs."""
+    costs = []
+    for name, live, output_characters in (("small", 10, 10), ("large", 5000, 100_000)):
+        asked = _half_full(tmp_path / name, live=live, output_characters=output_characters)
+        query = msgspec.structs.replace(asked, tx_key=tx_key, state=state)
+        connection = _opened(tmp_path / name)
+        with _steps(connection) as steps:
+            found = search(connection, query, limit=20, cursor=None, offset=0, now_ms=0)
+            pages = connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0]
+            costs.append((steps(), pages))
+        connection.close()
+        assert [row.tally.total for row in found.page.rows] == [10] * 20
+        assert found.page.total == 40
+    (small_steps, small_pages), (large_steps, large_pages) = costs
+    assert large_steps < 1.1 * small_steps
+    # Rows that hold a long output stand one to a page each.
+    assert large_pages < small_pages + 60
+
+
+@pytest.mark.parametrize(("tx_key", "state"), [("nobody", None), ("a", TransactionState.FINISHED)])
+def test_a_page_of_standings_takes_as_many_statements_whatever_its_size(
+    tmp_path: Path, tx_key: str, state: TransactionState | None
+) -> None:
+    asked = _half_full(tmp_path, live=0, output_characters=1)
+    query = msgspec.structs.replace(asked, tx_key=tx_key, state=state)
+    connection = _opened(tmp_path)
+    texts: list[str] = []
+
+    def trace(_cursor: apsw.Cursor, text: str, _bindings: object) -> bool:
+        texts.append(text)
+        return True
+
+    connection.exec_trace = trace
+    counts = []
+    for limit in (1, 10, 32):
+        search(connection, query, limit=limit, cursor=None, offset=0, now_ms=0)
+        counts.append(len(texts))
+        texts.clear()
+    connection.close()
+    assert counts[0] <= 5
+    assert len(set(counts)) == 1
 
 
 def test_a_claim_costs_by_what_it_leases_not_by_what_waits(tmp_path: Path) -> None:
@@ -249,88 +340,3 @@ def test_a_claim_costs_by_what_it_leases_not_by_what_waits(tmp_path: Path) -> No
         assert len(leases) == 60
     small_cost, large_cost = costs
     assert large_cost < 1.2 * small_cost
-
-
-WHOLE_TABLE_ON_PURPOSE = {"release_all_leases": "delivery"}
-"""Statements that go through a table: at start, when nobody waits for an answer but the operator."""
-
-
-def _plan(connection: apsw.Connection, text: str) -> list[str]:
-    lines: list[str] = []
-
-    def walk(node: Any) -> None:
-        lines.append(node.detail)
-        for each in node.sub or ():
-            walk(each)
-
-    walk(apsw.ext.query_info(connection, text, explain_query_plan=True).query_plan)
-    return lines
-
-
-def _fresh() -> apsw.Connection:
-    connection = apsw.Connection(":memory:")
-    for migration in migrations.load("sqlite"):
-        connection.execute(migration.text)
-    return connection
-
-
-def _tables_scanned(plan: list[str]) -> list[str]:
-    tables = {"event", "delivery", "delivery_history", "attempt", "idempotency", "mailbox", "incident"}
-    tables |= {"consumer_transaction", "subscription", "replayed", "d", "e", "t", "m", "a"}
-    scanned = [line.split()[1] for line in plan if line.startswith("SCAN")]
-    return [each for each in scanned if each in tables]
-
-
-def _queries() -> list[Query[Any]]:
-    organisation, event_id = OrganisationId(b"o" * 16), EventId(b"e" * 16)
-    processing = TransactionState.PROCESSING
-    return [
-        EventQuery(organisation_id=organisation),
-        EventQuery(organisation_id=organisation, type="t", since_ms=1, until_ms=2),
-        EventQuery(organisation_id=organisation, source="s"),
-        EventQuery(organisation_id=organisation, subject="s", ascending=True),
-        EventQuery(organisation_id=organisation, destination_id=DestinationId(b"d" * 16)),
-        DeliveryQuery(organisation_id=organisation, event_id=event_id),
-        AttemptQuery(organisation_id=organisation, event_id=event_id),
-        AttemptQuery(organisation_id=organisation, delivery_id=event_id),  # type: ignore[arg-type]
-        TransactionQuery(organisation_id=organisation),
-        TransactionQuery(organisation_id=organisation, event_id=event_id),
-        TransactionQuery(organisation_id=organisation, tx_key="k", type="t", state=processing),
-        IncidentQuery(organisation_id=organisation),
-        SubscriptionQuery(organisation_id=organisation, device_key="k"),
-        MailboxQuery(organisation_id=organisation, device_key="k", now_ms=1),
-    ]
-
-
-@pytest.mark.parametrize("cursor", [None, b"c" * 16])
-def test_no_list_goes_through_a_whole_table_or_sorts_one(cursor: bytes | None) -> None:
-    connection = _fresh()
-    texts: list[str] = []
-
-    def trace(_cursor: apsw.Cursor, text: str, _bindings: object) -> bool:
-        texts.append(text)
-        return True
-
-    for query in _queries():
-        connection.exec_trace = trace
-        search(connection, query, limit=3, cursor=cursor, offset=1, now_ms=1)
-        connection.exec_trace = None
-        while texts:
-            plan = _plan(connection, texts.pop())
-            assert _tables_scanned(plan) == [], (query, plan)
-            if isinstance(query, EventQuery | TransactionQuery | IncidentQuery | MailboxQuery):
-                assert not any("TEMP B-TREE" in line for line in plan), (query, plan)
-    connection.close()
-
-
-def test_no_statement_goes_through_a_whole_table() -> None:
-    connection = _fresh()
-    checked = 0
-    for name in SQL.names():
-        text = SQL.many(name, 2) if "{" in SQL[name] else SQL[name]
-        plan = _plan(connection, text)
-        allowed = [WHOLE_TABLE_ON_PURPOSE[name]] if name in WHOLE_TABLE_ON_PURPOSE else []
-        assert _tables_scanned(plan) == allowed, (name, plan)
-        checked += 1
-    connection.close()
-    assert checked > 60

@@ -15,6 +15,8 @@ A file is a list of exchanges; each file is played in an organisation of its own
 
     {"success": true, "data": {"op_id": "<hex32:op>", "<*>": "<any>"}}
 
+Every answer, and every request that was accepted, is also compared with the OpenAPI document (``described``).
+
 ``templates`` says what ``{{...}}`` may be, ``matching`` what ``<...>`` may be, ``parsing`` the rest.
 """
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from exchanges.sending import Answer
+
 
 class Gateway(Protocol):
     """A gateway that runs, with a receiver beside it."""
@@ -22,6 +24,12 @@ class Gateway(Protocol):
 
     def new_organisation(self, plan: str | None = None) -> dict[str, str]:
         """Make an organisation and return its predefined names: key, test_key, ingest_key, ..."""
+        ...
+
+    def differences(
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes, answer: Answer
+    ) -> list[str]:
+        """Return in what a request and its answer differ from the description of its API."""
         ...
 
 

@@ -78,10 +78,10 @@ def run(exchange_file: ExchangeFile, gateway: Gateway, *, until_s: float = UNTIL
     for exchange in exchange_file.exchanges:
         deadline_s = time.monotonic() + (until_s if exchange.until else 0.0)
         try:
-            outcome = _attempt(exchange, gateway.base_url, names)
+            outcome = _attempt(exchange, gateway, names)
             while outcome.differences and time.monotonic() < deadline_s:
                 time.sleep(UNTIL_PAUSE_S)
-                outcome = _attempt(exchange, gateway.base_url, names)
+                outcome = _attempt(exchange, gateway, names)
         except (ValueError, re.error) as error:
             raise ExchangeFault(exchange_file.path, exchange.line, f"{exchange.title}: {error}") from error
         if outcome.differences:
@@ -98,7 +98,7 @@ class _Outcome:
     answer: Answer | None
 
 
-def _attempt(exchange: Exchange, base_url: str, names: Mapping[str, str]) -> _Outcome:
+def _attempt(exchange: Exchange, gateway: Gateway, names: Mapping[str, str]) -> _Outcome:
     now_ms = time.time_ns() // 1_000_000
 
     def filled(text: str) -> str:
@@ -116,7 +116,8 @@ def _attempt(exchange: Exchange, base_url: str, names: Mapping[str, str]) -> _Ou
     expected_headers = [(name.lower(), filled(value)) for name, value in exchange.expected_headers]
     expected_body = filled(exchange.expected_body)
     try:
-        answer = send(base_url, exchange.method, filled(exchange.target), headers, body)
+        target = filled(exchange.target)
+        answer = send(gateway.base_url, exchange.method, target, headers, body)
     except (OSError, HTTPException) as error:
         return _Outcome([f"no answer: {type(error).__name__}: {error}"], {}, None)
     comparison = Comparison()
@@ -128,6 +129,7 @@ def _attempt(exchange: Exchange, base_url: str, names: Mapping[str, str]) -> _Ou
         else:
             comparison.differences.append(f"header {name}: expected {expected!r}, there is none")
     comparison.body(expected_body, answer.body)
+    comparison.differences += gateway.differences(exchange.method, target, headers, body, answer)
     return _Outcome(comparison.differences, comparison.captured, answer)
 
 

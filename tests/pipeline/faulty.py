@@ -10,7 +10,7 @@ import pytest
 from pipeline.remote import Signal
 from tocsin.core.delivery import Lease
 from tocsin.core.identifiers import DestinationId
-from tocsin.engine.rows import Acceptance, CatalogDelta, NewEvent, Settlement
+from tocsin.engine.rows import Acceptance, CatalogDelta, JobResult, NewEvent, SaveJob, Settlement
 from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
 from tocsin.telemetry import Metrics
 from tocsin.testing.clock import ManualClock
@@ -91,6 +91,11 @@ class FaultyEngine(SqliteEngine):
     async def catalog_since(self, revision: int) -> CatalogDelta:
         await self._enter("catalog_since", revision)
         return await super().catalog_since(revision)
+
+    async def job_write(self, ops: Sequence[SaveJob]) -> list[JobResult]:
+        results = await super().job_write(ops)
+        self._signal.give()
+        return results
 
     async def tend(self, budget_ms: int) -> bool:
         await self._enter("tend", budget_ms)

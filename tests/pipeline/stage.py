@@ -24,6 +24,7 @@ from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, IdSequence
 from tocsin.engine.rows import AttemptQuery, DeliveryQuery, DeliveryRow, EventQuery
 from tocsin.engine.sqlite import SqliteSettings
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.destinations import DestinationBounds, Destinations, DestinationSpec
 from tocsin.pipeline.dispatcher import Dispatcher, DispatchLimits
 from tocsin.pipeline.first_attempts import FirstAttempts
@@ -50,6 +51,7 @@ class Stage:
         *,
         dispatch: DispatchLimits = QUICK,
         intake: IngestLimits | None = None,
+        conditions: ConditionLimits | None = None,
         bounds: DestinationBounds | None = None,
         transports: Callable[[Stage], Mapping[Transport, protocol.Transport]] | None = None,
         dispatcher: type[Dispatcher] = Dispatcher,
@@ -69,6 +71,7 @@ class Stage:
         self._dispatch = dispatch
         self._dispatcher = dispatcher
         self._intake = IngestLimits() if intake is None else intake
+        self._conditions = ConditionLimits() if conditions is None else conditions
         self._bounds = DestinationBounds() if bounds is None else bounds
         self._transports = {Transport.WEBHOOK: self.remote} if transports is None else transports(self)
 
@@ -83,6 +86,7 @@ class Stage:
         self.ingest = Ingest(
             engine=self.engine,
             catalog=self.catalog,
+            conditions=Conditions(metrics=self.metrics, clock=self.clock, limits=self._conditions),
             sender=self.dispatcher,
             clock=self.clock,
             ids=self.ids,

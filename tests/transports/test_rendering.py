@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.core.cloudevents import Content, Kept, extension_of
 from tocsin.core.destination import Format
 from tocsin.core.event import Dialect, Event
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, EventId
@@ -105,3 +106,79 @@ def test_whatever_an_event_is_called_its_renderings_stay_sound(type_: str, sourc
             assert (name + value).isascii()
             assert (name + value).isprintable()
             assert " " not in value
+
+
+# -- events that came as CloudEvents -----------------------------------------------------------------------
+
+
+def cloudevent(kept: Kept, data: bytes = DATA, **changes: Any) -> Event:
+    return event(dialect=Dialect.CLOUDEVENTS, data=data, extension=extension_of(kept), source="/a%20b", **changes)
+
+
+KEPT = Kept(
+    id="their id",
+    time="2025-11-21T11:00:00.123456789+01:00",
+    dataschema="https://example.com/a",
+    datacontenttype="application/vnd.a+json",
+    extensions={"b": True, "i": -7, "t": "\u00e4 b"},
+)
+
+
+def test_a_cloudevent_leaves_with_all_that_it_came_with() -> None:
+    shown = json.loads(render(cloudevent(KEPT), Format.CLOUDEVENTS).body)
+    assert shown == {
+        "specversion": "1.0",
+        "id": "their id",
+        "source": "/a%20b",
+        "type": "new sale \u00e4",
+        "time": "2025-11-21T11:00:00.123456789+01:00",
+        "subject": "order 1",
+        "dataschema": "https://example.com/a",
+        "datacontenttype": "application/vnd.a+json",
+        "b": True,
+        "i": -7,
+        "t": "\u00e4 b",
+        "data": json.loads(DATA),
+    }
+    binary = render(cloudevent(KEPT), Format.CLOUDEVENTS_BINARY)
+    assert (binary.body, binary.content_type) == (DATA, "application/vnd.a+json")
+    assert dict(binary.headers)["ce-id"] == "their%20id"
+    assert [dict(binary.headers)[f"ce-{name}"] for name in "bit"] == ["true", "-7", "%C3%A4%20b"]
+
+
+def test_a_replay_of_it_has_an_id_of_its_own() -> None:
+    replay = cloudevent(KEPT, replay_of=EventId(bytes(16)))
+    assert json.loads(render(replay, Format.CLOUDEVENTS).body)["id"] == "evt_019a9c2e51c07abc8def0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("content", "data", "member", "body"),
+    [
+        (Content.TEXT, b'"a \\u00e4"', "data", "a \u00e4".encode()),
+        (Content.BASE64, b'"AP8="', "data_base64", b"\x00\xff"),
+    ],
+)
+def test_content_that_is_not_json_leaves_as_its_producer_wrote_it(
+    content: Content, data: bytes, member: str, body: bytes
+) -> None:
+    came = cloudevent(Kept(id="1", datacontenttype="a/b", content=content), data)
+    shown = json.loads(render(came, Format.CLOUDEVENTS).body)
+    assert shown.keys() & {"data", "data_base64"} == {member}
+    assert (shown[member], shown["datacontenttype"]) == (json.loads(data), "a/b")
+    for form in (Format.CLOUDEVENTS_BINARY, Format.RAW):
+        rendered = render(came, form)
+        assert (rendered.body, rendered.content_type) == (body, "a/b")
+    assert json.loads(render(came, Format.STANDARD).body)["data"] == json.loads(data)
+
+
+def test_an_event_without_data_says_so_only_where_it_can() -> None:
+    came = cloudevent(Kept(id="1", content=Content.NONE), b"null")
+    assert json.loads(render(came, Format.CLOUDEVENTS).body).keys() & {"data", "datacontenttype"} == set()
+    assert render(came, Format.CLOUDEVENTS_BINARY).body == b""
+    assert render(came, Format.RAW).body == b"null"
+
+
+def test_an_event_with_json_of_no_named_type_is_called_json() -> None:
+    came = cloudevent(Kept(id="1"))
+    assert json.loads(render(came, Format.CLOUDEVENTS).body)["datacontenttype"] == "application/json"
+    assert render(came, Format.CLOUDEVENTS_BINARY).content_type == "application/json"

@@ -73,7 +73,7 @@ def _keys(gateway: Gateway) -> dict[str, str]:
 def ask(gateway: Gateway, mounted: Mounted, key: str | None) -> Answer:
     """Ask with an empty body and an id that nobody has; who may ask gets further than the check of its scope."""
     return gateway.process.request(
-        mounted.method, mounted.filled("no-such-thing"), headers=credentials(mounted.dialect, key)
+        mounted.method, mounted.asked("no-such-thing"), headers=credentials(mounted.dialect, key)
     )
 
 

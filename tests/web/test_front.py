@@ -107,7 +107,7 @@ def test_it_names_the_version_the_five_apis_and_the_docs(page: Page) -> None:
 
 
 def test_every_link_leads_somewhere(gateway: Gateway, page: Page) -> None:
-    assert set(page.links) == {"/health", "/ready", "/metrics"}
+    assert set(page.links) == {"/health", "/ready", "/metrics", "/docs/api", "/api/v1/openapi.json"}
     for link in page.links:
         assert gateway.process.request("GET", link).status == 200
 

@@ -46,6 +46,14 @@ async def broken(_request: Request) -> Response:
     raise KeyError("a secret of the program")
 
 
+async def gone(_request: Request) -> Response:
+    return Response(status=204)
+
+
+async def unchanged(_request: Request) -> Response:
+    return Response(status=304, headers=[(b"etag", b'"1"')])
+
+
 def mark(request: Request, response: Response) -> None:
     response.headers = [*response.headers, (b"x-finished", request.method.encode())]
 
@@ -60,6 +68,8 @@ ROUTES = (
     route("GET", "/unavailable", unavailable, finish=mark),
     route("GET", "/broken", broken, finish=mark, name="broken"),
     route("GET", "/finished", finish=mark),
+    route("DELETE", "/gone", gone),
+    route("GET", "/unchanged", unchanged),
 )
 
 
@@ -260,6 +270,17 @@ def test_an_answer_is_finished_once(running: Served) -> None:
             client.send(request("GET", "/finished"))
             answer = client.reply()
             assert answer.headers["x-finished"] == "GET"
+
+
+def test_an_answer_that_has_no_body_has_no_length_and_the_next_one_follows(running: Served) -> None:
+    with wire(running.base_url) as client:
+        for method, path, status in (("DELETE", "/gone", 204), ("GET", "/unchanged", 304)):
+            client.send(request(method, path))
+            answer = client.reply()
+            assert answer.status == status
+            assert not answer.headers.keys() & {"content-length", "transfer-encoding"}
+        client.send(request("GET", "/finished"))
+        assert client.reply().status == 200
 
 
 def test_an_answer_has_its_length_and_json_is_compact() -> None:

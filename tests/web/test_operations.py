@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import Metric
@@ -15,9 +15,21 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import Gateway
 from tenants import tenant_of
-from tocsin.core.delivery import Attempt, Deferred, Delivered, Exchange, Rejected
+from tocsin.core.delivery import (
+    Attempt,
+    Deferred,
+    Delivered,
+    DeliveryState,
+    ErrorClass,
+    Exchange,
+    Lease,
+    Rejected,
+)
 from tocsin.core.destination import Transport
+from tocsin.core.event import Dialect, Event
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId, IdSequence
 from tocsin.telemetry import Metrics
+from tocsin.telemetry.instruments import Instrument, Level, Spread, Tally
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ROOT / "src" / "tocsin"
@@ -37,32 +49,143 @@ def value(exposition: bytes, name: str, **labels: str) -> float:
 
 # -- what is counted ---------------------------------------------------------------------------------------
 
+ACCEPTED_MS = 1_700_000_000_000
+"""When the event of a lease was accepted."""
 
-def test_every_metric_counts_what_it_says() -> None:
+
+def made_event(data: bytes = b"{}") -> Event:
+    return Event(
+        id=EventId(IdSequence(os.urandom).make(ACCEPTED_MS)),
+        organisation_id=DEFAULT_ORGANISATION,
+        dialect=Dialect.BUILDABLE,
+        source="tests",
+        type="happened",
+        time_ms=ACCEPTED_MS,
+        data=data,
+    )
+
+
+def made_lease(*, attempts_made: int = 0, retries_from: int = 0) -> Lease:
+    return Lease(
+        delivery_id=DeliveryId(b"d" * 16),
+        destination_id=DestinationId(b"e" * 16),
+        event=made_event(),
+        number=1,
+        attempts_made=attempts_made,
+        until_ms=0,
+        retries_from=retries_from,
+    )
+
+
+def made_attempt(status_code: int | None, error_class: ErrorClass | None = None) -> Attempt:
+    return Attempt(
+        started_ms=ACCEPTED_MS + 300,
+        duration_ms=1500,
+        connect_ms=20,
+        exchange=Exchange(request_line="POST /"),
+        status_code=status_code,
+        error_class=error_class,
+    )
+
+
+def test_answers_are_counted_by_route_and_by_error() -> None:
     metrics = Metrics()
-    attempt = Attempt(started_ms=0, duration_ms=1, exchange=Exchange(request_line="POST /"))
     for _ in range(2):
         metrics.answered("pushgo", "POST", "/event/create", 200)
     metrics.answered("none", "*", "/*", 404)
-    for outcome in (Delivered(attempt), Deferred(attempt), Rejected(attempt), Rejected(attempt)):
-        metrics.attempted(Transport.WEBHOOK, outcome)
-    metrics.settled(3)
-    metrics.breaker_opened()
+    metrics.refused("pushgo", "password_mismatch")
     metrics.fault()
+    metrics.request_timer("pushgo")(0.02)
 
     told = metrics.exposition()
 
     requests = {"dialect": "pushgo", "route": "POST /event/create", "status": "200"}
     assert value(told, "tocsin_requests_total", **requests) == 2
     assert value(told, "tocsin_requests_total", dialect="none", route="* /*", status="404") == 1
-    for word, count in (("delivered", 1), ("deferred", 1), ("rejected", 2)):
-        assert value(told, "tocsin_attempts_total", transport="webhook", outcome=word) == count
+    assert value(told, "tocsin_refusals_total", dialect="pushgo", code="password_mismatch") == 1
+    assert value(told, "tocsin_faults_total") == 1
+    assert value(told, "tocsin_request_seconds_sum", dialect="pushgo") == 0.02
+
+
+def test_events_are_counted_by_what_became_of_them() -> None:
+    metrics = Metrics()
+    metrics.judged(made_event(b"12345"), "stored", ACCEPTED_MS + 40)
+    metrics.judged(made_event(), "refused", ACCEPTED_MS + 40)
+    metrics.batched(2)
+    told = metrics.exposition()
+    for result, count in (("stored", 1), ("refused", 1), ("repeated", 0), ("unavailable", 0), ("failed", 0)):
+        assert value(told, "tocsin_events_total", dialect="buildable", result=result) == count
+    assert value(told, "tocsin_event_data_bytes_total") == 5
+    assert (value(told, "tocsin_accept_seconds_count"), value(told, "tocsin_accept_seconds_sum")) == (1, 0.04)
+    assert value(told, "tocsin_accept_batch_events_sum") == 2
+
+
+def test_attempts_are_counted_by_outcome_status_and_error() -> None:
+    metrics = Metrics()
+    lease = made_lease()
+    metrics.attempted(Transport.WEBHOOK, lease, Delivered(made_attempt(204)))
+    metrics.attempted(Transport.WEBHOOK, lease, Deferred(made_attempt(503, ErrorClass.STATUS)))
+    metrics.attempted(Transport.WEBHOOK, lease, Deferred(made_attempt(None, ErrorClass.DNS)))
+    metrics.attempted(Transport.MAILBOX, lease, Rejected(made_attempt(None, ErrorClass.INTERNAL)))
+    metrics.finished(Transport.WEBHOOK, DeliveryState.DELIVERED)
+    metrics.settled(3)
+    metrics.breaker_opened()
+
+    told = metrics.exposition()
+
+    for transport, outcome, status in (
+        ("webhook", "delivered", "2xx"),
+        ("webhook", "deferred", "5xx"),
+        ("webhook", "deferred", "none"),
+        ("mailbox", "rejected", "none"),
+    ):
+        labels = {"transport": transport, "outcome": outcome, "status": status}
+        assert value(told, "tocsin_attempts_total", **labels) == 1
+    assert value(told, "tocsin_attempt_errors_total", transport="webhook", error="dns") == 1
+    assert value(told, "tocsin_attempt_seconds_sum", transport="webhook") == 4.5
+    assert value(told, "tocsin_attempt_connect_seconds_sum", transport="mailbox") == 0.02
+    assert value(told, "tocsin_deliveries_finished_total", transport="webhook", state="delivered") == 1
+    assert value(told, "tocsin_deliveries_finished_total", transport="webhook", state="expired") == 0
     assert value(told, "tocsin_settlements_total") == 3
     assert value(told, "tocsin_breaker_openings_total") == 1
-    assert value(told, "tocsin_faults_total") == 1
-    assert value(told, "tocsin_store_writable") == 1
-    metrics.store_writable(False)
-    assert value(metrics.exposition(), "tocsin_store_writable") == 0
+
+
+@pytest.mark.parametrize(
+    ("lease", "first_attempts", "delivered"),
+    [
+        (made_lease(), 1, 1),
+        (made_lease(attempts_made=2), 0, 1),
+        (made_lease(attempts_made=9, retries_from=9), 0, 0),
+    ],
+    ids=["first", "third", "sent again by hand"],
+)
+def test_an_events_way_is_measured_from_its_acceptance(lease: Lease, first_attempts: int, delivered: int) -> None:
+    metrics = Metrics()
+    metrics.attempted(Transport.WEBHOOK, lease, Delivered(made_attempt(200)))
+    told = metrics.exposition()
+    assert value(told, "tocsin_first_attempt_seconds_count") == first_attempts
+    assert value(told, "tocsin_first_attempt_seconds_sum") == pytest.approx(0.3 * first_attempts)
+    assert value(told, "tocsin_delivery_seconds_count") == delivered
+    assert value(told, "tocsin_delivery_seconds_sum") == pytest.approx(1.8 * delivered)
+
+
+def test_a_value_on_a_bound_belongs_to_its_bucket() -> None:
+    metrics = Metrics()
+    for seconds in (0.001, 0.0011, 10.0, 11.0):
+        metrics.store.committed(1, seconds)
+    told = metrics.exposition()
+    counts = {
+        bound: value(told, "tocsin_store_commit_seconds_bucket", le=bound)
+        for bound in ("0.001", "0.0025", "10.0", "+Inf")
+    }
+    assert counts == {"0.001": 1, "0.0025": 2, "10.0": 3, "+Inf": 4}
+    assert value(told, "tocsin_store_commit_writes_sum") == 4
+
+
+def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:
+    metrics = Metrics()
+    metrics.judged(made_event(), "stored", ACCEPTED_MS - 5000)
+    assert value(metrics.exposition(), "tocsin_accept_seconds_sum") == 0
 
 
 def test_two_gateways_in_one_process_do_not_mix() -> None:
@@ -90,7 +213,7 @@ def test_an_event_moves_the_counters_of_its_way(gateway: Gateway) -> None:
         return answer.body
 
     emitted = {"dialect": "buildable", "route": "POST /emit", "status": "200"}
-    delivered = {"transport": "webhook", "outcome": "delivered"}
+    delivered = {"transport": "webhook", "outcome": "delivered", "status": "2xx"}
     before = now()
     tenant.post("/emit", {"event": "a", "payload": {}})
     gateway.receiver.wait_for(1, path="/metrics-test")
@@ -140,15 +263,34 @@ def quoted(text: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", text))
 
 
-def test_the_page_names_every_metric_with_its_labels() -> None:
+def instruments() -> list[Instrument]:
+    """Return every instrument of ours that is registered."""
+    collectors = Metrics().registry._collector_to_names
+    return [each for each in collectors if isinstance(each, Instrument)]
+
+
+KINDS: dict[type[Instrument], str] = {Tally: "counter", Level: "gauge", Spread: "histogram"}
+
+
+def test_the_page_names_every_metric_with_its_kind_and_its_labels() -> None:
     on_the_page = {
-        quoted(name).pop().removesuffix("_total"): quoted(labels) for name, labels, _, _ in rows("Metrics")
+        quoted(name).pop(): (kind, quoted(labels))
+        for name, kind, labels, *_ in (row for row in rows("Metrics") if row[0].startswith("`tocsin_"))
     }
-    registered: dict[str, set[str]] = {}
-    for collector in Metrics().registry._collector_to_names:
-        labelled: Any = collector
-        registered[labelled._name] = set(labelled._labelnames)
+    registered = {
+        each.name + ("_total" if isinstance(each, Tally) else ""): (KINDS[type(each)], set(each.labels))
+        for each in instruments()
+    }
     assert on_the_page == registered
+
+
+def test_names_follow_prometheus() -> None:
+    for each in instruments():
+        assert re.fullmatch(r"tocsin_[a-z]+(_[a-z]+)*", each.name), each.name
+        assert not each.name.endswith("_total"), "it is appended"
+        assert not re.search(r"_(ms|s|kib|mib|count|sum|bucket)$", each.name), f"{each.name} has another unit"
+        if isinstance(each, Spread):
+            assert re.search(r"_(seconds|bytes|events|writes)$", each.name), f"{each.name} says no unit"
 
 
 def log_events(tree: ast.AST) -> Iterator[tuple[str, str, set[str]]]:

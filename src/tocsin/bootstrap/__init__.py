@@ -17,6 +17,7 @@ from tocsin.core.identifiers import IdSequence
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.provisioning import FirstKeys, make_keys, provision
 from tocsin.settings import Settings
+from tocsin.telemetry import Metrics
 from tocsin.web.app import App
 
 __all__ = ["LIMITS", "Gateway", "SystemClock", "gateway", "initialise", "load_settings"]
@@ -48,8 +49,9 @@ async def gateway(settings: Settings, *, clock: Clock, on_fatal: Callable[[str],
         SettingsFault: a setting is refused.
     """
     async with AsyncExitStack() as stack:
-        engine, catalog = await open_catalog(settings, clock, on_fatal, stack)
-        parts = await build_parts(settings, clock, engine, catalog, stack)
+        metrics = Metrics()
+        engine, catalog = await open_catalog(settings, clock, on_fatal, stack, metrics)
+        parts = await build_parts(settings, clock, engine, catalog, stack, metrics)
         use = build_use_cases(parts)
         first_keys = await provision(catalog, use.keys, clock)
         app = build_app(parts, use)
@@ -69,7 +71,7 @@ async def initialise(settings: Settings, *, new_keys: bool) -> FirstKeys | None:
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack)
+        _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack, Metrics())
         secret_key(settings, fresh=not catalog.organisations())
         keys = Keys(catalog=catalog, clock=clock, ids=IdSequence(os.urandom), entropy=os.urandom)
         first_keys = await provision(catalog, keys, clock)

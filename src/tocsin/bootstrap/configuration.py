@@ -13,19 +13,23 @@ from tocsin.core.clock import DAY_MS
 from tocsin.core.destination import Destination
 from tocsin.core.quota import PLAN_LIMITS, Plan, PlanLimits
 from tocsin.dialects.buildable import BuildableLimits
-from tocsin.dialects.native import NativeLimits
+from tocsin.dialects.native import CloudEventsLimits, NativeLimits
 from tocsin.dialects.nativeframe import NativeFrameLimits
 from tocsin.dialects.pingpilot import PingPilotLimits
 from tocsin.dialects.promptjang import PromptJangLimits
 from tocsin.dialects.pushgo import PushGoLimits
 from tocsin.engine.sqlite import SqliteSettings
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionLimits
 from tocsin.pipeline.destinations import DestinationBounds
 from tocsin.pipeline.dispatcher import LEASE_MARGIN_MS, DispatchLimits
 from tocsin.pipeline.health import HealthLimits
 from tocsin.pipeline.ingest import IngestLimits
+from tocsin.pipeline.job_runner import JobLimits
 from tocsin.pipeline.lane import LaneLimits
+from tocsin.pipeline.live import StreamLimits
 from tocsin.pipeline.maintenance import MaintenanceLimits
+from tocsin.pipeline.measuring import MeasuringLimits
 from tocsin.pipeline.recovery import RecoveryLimits
 from tocsin.pipeline.vault import KEY_BYTES, SealBroken, Vault
 from tocsin.settings import Settings, SettingsFault, parse_secret_key
@@ -37,12 +41,16 @@ from tocsin.web.tokens import TokenLimits
 
 LIMITS: dict[str, msgspec.Struct] = {
     "ingest": IngestLimits(),
+    "condition": ConditionLimits(),
     "dispatch": DispatchLimits(),
     "lane": LaneLimits(),
     "health": HealthLimits(),
+    "stream": StreamLimits(),
     "maintenance": MaintenanceLimits(),
+    "metrics": MeasuringLimits(),
     "destination": DestinationBounds(),
     "recovery": RecoveryLimits(),
+    "job": JobLimits(),
     "outbound": outbound.Limits(),
     "store": SqliteSettings(directory=Path()),
     "server": ServerLimits(),
@@ -54,6 +62,7 @@ LIMITS: dict[str, msgspec.Struct] = {
     "buildable": BuildableLimits(),
     "nativeframe": NativeFrameLimits(),
     "native": NativeLimits(),
+    "cloudevents": CloudEventsLimits(),
     "promptjang": PromptJangLimits(),
 } | {f"plan_{plan}": limits for plan, limits in PLAN_LIMITS.items()}
 """The default limits of each part, by the prefix of their settings."""
@@ -73,6 +82,18 @@ _NEVER_ZERO = (
     "outbound_connections_max",
     "store_waiting_max",
     "store_readers",
+    "stream_page_events",
+    "stream_poll_s",
+    "stream_check_s",
+    "stream_write_bytes",
+    "stream_keep_alive_s",
+    "job_events_per_s",
+    "job_batch_max",
+    "job_at_once_max",
+    "job_running_max",
+    "job_queued_max",
+    "job_look_every_s",
+    "job_pause_s",
     "server_head_deadline_s",
     "server_body_deadline_s",
     "server_head_bytes_max",

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -17,24 +17,32 @@ from tocsin.bootstrap.configuration import check_key, plan_limits, retention_ms,
 from tocsin.core.clock import Clock
 from tocsin.core.destination import Transport
 from tocsin.core.identifiers import IdSequence
+from tocsin.core.job import JobKind
 from tocsin.dialects.pushgo import PushGoLimits
 from tocsin.engine.protocol import Engine
 from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
 from tocsin.pipeline.account import Accounts, Categories
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.consumption import Consumption
 from tocsin.pipeline.destinations import DestinationBounds, Destinations
 from tocsin.pipeline.dispatcher import Dispatcher, DispatchLimits
 from tocsin.pipeline.first_attempts import FirstAttempts
 from tocsin.pipeline.health import DestinationHealth, HealthLimits
 from tocsin.pipeline.ingest import Ingest, IngestLimits
+from tocsin.pipeline.job_runner import JobLimits, JobRunner
+from tocsin.pipeline.job_work import RecoveryWork, ReplayWork, Work
+from tocsin.pipeline.jobs import Jobs
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.lane import LaneLimits
+from tocsin.pipeline.live import Live, Positions, StreamLimits
 from tocsin.pipeline.maintenance import MaintenanceLimits, tend_for_ever
+from tocsin.pipeline.measuring import Measuring, MeasuringLimits
 from tocsin.pipeline.recovery import Recovery, RecoveryLimits
 from tocsin.pipeline.replay import Replay
+from tocsin.pipeline.reporting import AttemptReports, Logged
 from tocsin.pipeline.vault import Vault
-from tocsin.settings import Settings, parse_networks
+from tocsin.settings import Settings, SettingsFault, parse_networks
 from tocsin.telemetry import Metrics
 from tocsin.transports import outbound, protocol
 from tocsin.transports.addresses import AddressPolicy, UrlChecks
@@ -42,6 +50,9 @@ from tocsin.transports.mailbox import MailboxTransport
 from tocsin.transports.webhook import WebhookTransport
 from tocsin.web.passwords import ChannelPasswords, PasswordLimits
 from tocsin.web.server import ServerLimits
+
+if TYPE_CHECKING:
+    from tocsin.telemetry.tracing import Tracing
 
 _log = structlog.get_logger("tocsin")
 
@@ -53,15 +64,19 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     ids: IdSequence
     metrics: Metrics
+    measuring: Measuring
+    tracing: Tracing | None
     vault: Vault
     engine: Engine
     catalog: Catalog
     client: outbound.Sends
     urls: UrlChecks
+    live: Live
     dispatcher: Dispatcher
     first_attempts: FirstAttempts
     health: DestinationHealth
     ingest: Ingest
+    job_runner: JobRunner
     transports: frozenset[Transport]
 
 
@@ -73,16 +88,17 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     destinations: Destinations
     replay: Replay
     recovery: Recovery
+    jobs: Jobs
     consumption: Consumption
     accounts: Accounts
     categories: Categories
 
 
 async def open_catalog(
-    settings: Settings, clock: Clock, on_fatal: Callable[[str], None], stack: AsyncExitStack
+    settings: Settings, clock: Clock, on_fatal: Callable[[str], None], stack: AsyncExitStack, metrics: Metrics
 ) -> tuple[Engine, Catalog]:
     """Open the store and read the catalog; the stack closes the store."""
-    engine = _engine(settings, clock, on_fatal)
+    engine = _engine(settings, clock, on_fatal, metrics)
     stack.push_async_callback(engine.close)
     info = await engine.open()
     _log.info("store_opened", engine=info.engine, version=info.version, durability=info.durability.value)
@@ -92,20 +108,18 @@ async def open_catalog(
 
 
 async def build_parts(
-    settings: Settings, clock: Clock, engine: Engine, catalog: Catalog, stack: AsyncExitStack
+    settings: Settings, clock: Clock, engine: Engine, catalog: Catalog, stack: AsyncExitStack, metrics: Metrics
 ) -> Parts:
     """Build an event's way; nothing of it runs yet."""
     ids = IdSequence(os.urandom)
-    metrics = Metrics()
-    vault = Vault(secret_key(settings, fresh=not catalog.organisations()), os.urandom)
-    check_key(vault, catalog)
+    tracing = _tracing(settings, stack)
+    key, vault = _vault(settings, catalog)
     policy = AddressPolicy(parse_networks(settings.values.outbound_allow))
-    client = outbound.ProcessClient(policy, limits=settings.limits("outbound", outbound.Limits), clock=clock)
-    await client.open()
-    stack.push_async_callback(client.close)
+    client = await _client(settings, clock, policy, metrics, stack)
     transports = _transports(settings, clock, engine, client)
     health = DestinationHealth(catalog=catalog, clock=clock, limits=settings.limits("health", HealthLimits))
     first_attempts = FirstAttempts(engine)
+    live = _live(settings, clock, engine, metrics, key)
     dispatcher = Dispatcher(
         engine=engine,
         catalog=catalog,
@@ -117,32 +131,67 @@ async def build_parts(
         random=random.random,
         metrics=metrics,
         limits=settings.limits("dispatch", DispatchLimits, lane=settings.limits("lane", LaneLimits)),
+        reports=AttemptReports(metrics, logged=Logged(settings.values.log_attempts), traces=tracing),
+        on_verdicts=live.settled,
     )
     ingest = Ingest(
         engine=engine,
         catalog=catalog,
+        conditions=Conditions(metrics=metrics, clock=clock, limits=settings.limits("condition", ConditionLimits)),
         sender=dispatcher,
         clock=clock,
         ids=ids,
         transports=frozenset(transports),
         limits=settings.limits("ingest", IngestLimits),
+        metrics=metrics,
+        traces=tracing,
+        on_stored=live.stored,
     )
     return Parts(
         settings=settings,
         clock=clock,
         ids=ids,
         metrics=metrics,
+        tracing=tracing,
+        measuring=_measuring(settings, clock, engine, catalog, metrics),
         vault=vault,
         engine=engine,
         catalog=catalog,
         client=client,
         urls=UrlChecks(policy),
+        live=live,
         dispatcher=dispatcher,
         first_attempts=first_attempts,
         health=health,
         ingest=ingest,
+        job_runner=_job_runner(settings, clock, engine, ingest),
         transports=frozenset(transports),
     )
+
+
+def _vault(settings: Settings, catalog: Catalog) -> tuple[bytes, Vault]:
+    """Return the key that seals secrets, and the vault that uses it."""
+    key = secret_key(settings, fresh=not catalog.organisations())
+    vault = Vault(key, os.urandom)
+    check_key(vault, catalog)
+    return key, vault
+
+
+async def _client(
+    settings: Settings, clock: Clock, policy: AddressPolicy, metrics: Metrics, stack: AsyncExitStack
+) -> outbound.Sends:
+    """Start the process that sends; the stack ends it."""
+    client = outbound.ProcessClient(policy, limits=settings.limits("outbound", outbound.Limits), clock=clock)
+    await client.open()
+    stack.push_async_callback(client.close)
+    metrics.watch_sender(lambda: client.worker_pid)
+    metrics.outbound.follow(lambda: client.under_way)
+    return client
+
+
+def _measuring(settings: Settings, clock: Clock, engine: Engine, catalog: Catalog, metrics: Metrics) -> Measuring:
+    limits = settings.limits("metrics", MeasuringLimits)
+    return Measuring(engine=engine, catalog=catalog, metrics=metrics, clock=clock, limits=limits)
 
 
 def build_use_cases(parts: Parts) -> UseCases:
@@ -166,6 +215,13 @@ def build_use_cases(parts: Parts) -> UseCases:
         ),
         replay=Replay(engine=engine, ingest=parts.ingest, clock=clock),
         recovery=Recovery(engine=engine, clock=clock, limits=settings.limits("recovery", RecoveryLimits)),
+        jobs=Jobs(
+            engine=engine,
+            clock=clock,
+            ids=parts.ids,
+            wake=parts.job_runner.wake,
+            queued_max=settings.limits("job", JobLimits).queued_max,
+        ),
         consumption=Consumption(engine=engine, clock=clock, lease_ms=transaction_lease_ms(settings)),
         accounts=Accounts(
             catalog=catalog, engine=engine, vault=parts.vault, clock=clock, ids=parts.ids, plan_limits=plans
@@ -176,15 +232,49 @@ def build_use_cases(parts: Parts) -> UseCases:
 
 async def start(parts: Parts, stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:
     """Start what runs beside the requests; the stack drains it."""
+    shutdown_s = parts.settings.limits("server", ServerLimits).shutdown_s
     await parts.dispatcher.start()
-    stack.push_async_callback(parts.dispatcher.stop, parts.settings.limits("server", ServerLimits).shutdown_s)
+    stack.push_async_callback(parts.dispatcher.stop, shutdown_s)
     jobs: tuple[Coroutine[Any, Any, None], ...] = (
         parts.catalog.keep_fresh(),
         parts.health.keep(parts.ingest),
+        parts.job_runner.keep(),
+        parts.live.follow(),
+        parts.live.watch(),
         tend_for_ever(parts.engine, parts.settings.limits("maintenance", MaintenanceLimits)),
     )
     for job in jobs:
         _run_beside(job, stack, on_fatal)
+    # Before the dispatcher, which sends what a job has just stored.
+    stack.push_async_callback(parts.job_runner.stop, shutdown_s)
+
+
+def _job_runner(settings: Settings, clock: Clock, engine: Engine, ingest: Ingest) -> JobRunner:
+    works: dict[JobKind, Work] = {
+        JobKind.REPLAY: ReplayWork(engine=engine, replay=Replay(engine=engine, ingest=ingest, clock=clock)),
+        JobKind.RECOVERY: RecoveryWork(engine=engine, clock=clock),
+    }
+    return JobRunner(engine=engine, works=works, clock=clock, limits=settings.limits("job", JobLimits))
+
+
+def _tracing(settings: Settings, stack: AsyncExitStack) -> Tracing | None:
+    """Return what traces, if traces are wanted; nothing of it is imported otherwise."""
+    if not settings.values.traces:
+        return None
+    try:
+        from tocsin.telemetry.tracing import Tracing  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsFault(
+            "setting traces (TOCSIN_TRACES): OpenTelemetry is not installed; pip install 'tocsin[otel]'"
+        ) from error
+    tracing = Tracing()
+    stack.push_async_callback(asyncio.to_thread, tracing.close)
+    return tracing
+
+
+def _live(settings: Settings, clock: Clock, engine: Engine, metrics: Metrics, key: bytes) -> Live:
+    limits = settings.limits("stream", StreamLimits)
+    return Live(engine=engine, positions=Positions(key), clock=clock, metrics=metrics, limits=limits)
 
 
 def _transports(
@@ -197,11 +287,11 @@ def _transports(
     }
 
 
-def _engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None]) -> Engine:
+def _engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None], metrics: Metrics) -> Engine:
     store = settings.limits(
         "store", SqliteSettings, directory=settings.values.data, retention_ms=retention_ms(settings)
     )
-    return SqliteEngine(store, clock=clock, on_fatal=on_fatal)
+    return SqliteEngine(store, clock=clock, on_fatal=on_fatal, metrics=metrics)
 
 
 def _run_beside(job: Coroutine[Any, Any, None], stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tocsin.bootstrap.adapters import OutboundJwks
 from tocsin.bootstrap.configuration import plan_limits, retention_ms
 from tocsin.bootstrap.parts import Parts, UseCases
+from tocsin.bootstrap.reference import openapi_document
+from tocsin.core.clock import Clock
+from tocsin.core.errors import TocsinError
 from tocsin.dialects.buildable import Buildable, BuildableLimits
-from tocsin.dialects.native import Native, NativeLimits
+from tocsin.dialects.native import CloudEventsLimits, Native, NativeLimits, ReferenceRoutes
+from tocsin.dialects.native.jobs import EventFilter
 from tocsin.dialects.nativeframe import NativeFrame, NativeFrameLimits
 from tocsin.dialects.pingpilot import PingPilot, PingPilotLimits
 from tocsin.dialects.promptjang import PromptJang, PromptJangLimits
+from tocsin.dialects.promptjang.listing import FILTER_NAMES, parse_listing
 from tocsin.dialects.pushgo import PushGo, PushGoLimits
+from tocsin.pipeline.audit import Audit
 from tocsin.pipeline.destinations import DestinationBounds
 from tocsin.telemetry import Metrics
 from tocsin.web.app import App, Area
@@ -27,13 +34,16 @@ from tocsin.web.operations import Operations
 from tocsin.web.server import ServerLimits
 from tocsin.web.tokens import TokenLimits, Tokens
 
+if TYPE_CHECKING:
+    from tocsin.telemetry.tracing import Tracing
+
 _log = structlog.get_logger("tocsin")
 
 
 def build_app(parts: Parts, use: UseCases) -> App:
     """Return the application: every dialect's routes on one port."""
     settings = parts.settings
-    ring = KeyRing(parts.catalog)
+    ring = KeyRing(parts.catalog, audit=Audit(clock=parts.clock, ids=parts.ids))
     server = settings.limits("server", ServerLimits)
     rates = settings.limits("rate", RateSettings, plans=plan_limits(settings))
     guard = Guard(keys=ring, catalog=parts.catalog, limits=RateLimits(clock=parts.clock, settings=rates))
@@ -47,7 +57,8 @@ def build_app(parts: Parts, use: UseCases) -> App:
         nativeframe,
         _promptjang(parts, use, guard),
         native,
-        Operations(engine=parts.engine, metrics=parts.metrics),
+        Operations(engine=parts.engine, metrics=parts.metrics, measuring=parts.measuring),
+        ReferenceRoutes(build=lambda: openapi_document(settings)),
     )
     return App(
         [route for dialect in dialects for route in dialect.routes()],
@@ -57,9 +68,10 @@ def build_app(parts: Parts, use: UseCases) -> App:
             Area("/events/v2", nativeframe.not_found),
             Area("/auth/v1", nativeframe.not_found),
         ],
-        report=_reporter(parts.metrics),
+        report=_reporter(parts.metrics, parts.tracing),
         body_deadline_s=server.body_deadline_s,
         bodies_bytes_max=server.bodies_bytes_max,
+        timer=parts.metrics.request_timer,
     )
 
 
@@ -145,8 +157,12 @@ def _native(parts: Parts, use: UseCases, guard: Guard) -> Native:
         guard=guard,
         catalog=parts.catalog,
         engine=parts.engine,
+        ingest=parts.ingest,
         destinations=use.destinations,
         recovery=use.recovery,
+        jobs=use.jobs,
+        events=_event_filter(parts.settings.limits("promptjang", PromptJangLimits), parts.clock),
+        live=parts.live,
         accounts=use.accounts,
         categories=use.categories,
         passwords=use.passwords,
@@ -156,15 +172,36 @@ def _native(parts: Parts, use: UseCases, guard: Guard) -> Native:
         transports=parts.transports,
         bounds=parts.settings.limits("destination", DestinationBounds),
         limits=parts.settings.limits("native", NativeLimits),
+        cloudevents=parts.settings.limits("cloudevents", CloudEventsLimits),
         plan_changes=parts.settings.values.plan_changes,
     )
 
 
-def _reporter(metrics: Metrics) -> Callable[[Route, Request, int, Exception | None], None]:
+def _event_filter(limits: PromptJangLimits, clock: Clock) -> EventFilter:
+    """Return how the list of events, which is PromptJang's, reads what it is narrowed by."""
+    return EventFilter(
+        FILTER_NAMES,
+        lambda given, organisation_id, environment: (
+            parse_listing(
+                given,
+                organisation_id=organisation_id,
+                environment=environment,
+                now_ms=clock.now_ms(),
+                limits=limits,
+            ).query
+        ),
+    )
+
+
+def _reporter(metrics: Metrics, tracing: Tracing | None) -> Callable[[Route, Request, int, Exception | None], None]:
     """Return what counts answers and logs faults of ours."""
 
     def report(route: Route, request: Request, status: int, fault: Exception | None) -> None:
         metrics.answered(route.name, route.method, route.path, status)
+        if tracing is not None:
+            tracing.answered(route.name, route.method, route.path, status)
+        if fault is not None:
+            metrics.refused(route.name, fault.code if isinstance(fault, TocsinError) else TocsinError.code)
         if fault is not None and status == 500:
             metrics.fault()
             _log.error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 OK = 0
+"""Done."""
 FAILED = 1
 """It was tried and did not work; the last line on stderr says why."""
 USAGE = 2
@@ -11,3 +12,19 @@ STORE = 3
 """The store cannot be opened: in use, damaged, or too new."""
 ADDRESS = 4
 """The address to listen on is not to be had."""
+UNREACHABLE = 5
+"""No gateway answers at the URL, or not in time."""
+DENIED = 6
+"""The gateway does not know the key or password, or it may not do this."""
+NOT_FOUND = 7
+"""The gateway has nothing of that name or id."""
+REFUSED = 8
+"""The gateway understood the request and refused it: its content, or what is stored, forbids it."""
+PARTIAL = 9
+"""A part was done; what was not is told on stderr."""
+BUSY = 10
+"""The gateway asks to come again later: a limit, a quota, or it cannot store just now."""
+INTERRUPTED = 130
+"""Ended by Ctrl-C."""
+PIPE_CLOSED = 141
+"""Whoever read the output has gone."""

@@ -26,11 +26,13 @@ Examples:
 def init(data: Path | None, database: str | None, as_json: bool, new_key: bool) -> None:
     """Create the data and print the organisation's key and the operator's, once."""
     from tocsin.bootstrap import initialise, load_settings  # noqa: PLC0415  imports the whole program
+    from tocsin.cli.group import forget_client_variables  # noqa: PLC0415
     from tocsin.cli.logs import configure_logs  # noqa: PLC0415
     from tocsin.core.identifiers import prefixed  # noqa: PLC0415
     from tocsin.engine.rows import EngineRefused  # noqa: PLC0415
     from tocsin.settings import SettingsFault  # noqa: PLC0415
 
+    forget_client_variables()
     try:
         settings = load_settings(data=data, database=database)
         # This command says itself what it did; only trouble is logged.

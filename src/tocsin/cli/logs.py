@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -18,10 +19,12 @@ _SECRET_VALUE = re.compile(
     r"|((?:[Bb]earer|Basic) )\S+"
     r"|(/bot)\d+:[\w-]+"
     r"|(/api/webhooks/\d+/)[\w-]+"
-    r"|(://)[^/\s@]+(?=@)"
+    r"|(://)[^/\s]+(?=@)"
     r"|(eyJ)[\w-]+\.[\w-]+\.[\w-]+"
     r"|(\$argon2id\$)[^\s'\"]+"
 )
+_MARKS = ("tcs_", "whsec_", "earer ", "Basic ", "/bot", "/api/webhooks/", "://", "eyJ", "$argon2id$")
+"""One of these stands in whatever the pattern matches: looking for them costs a tenth of trying it."""
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 MASK = "***"
 
@@ -78,14 +81,23 @@ class _Forward(logging.Handler):
 
 def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Return a log event with what looks like a secret masked: by a field's name, or by the form of a value."""
-    return {name: MASK if _SECRET_NAME.search(name) else _masked(value) for name, value in event.items()}
+    return {name: MASK if _is_secret(name) else _masked(value) for name, value in event.items()}
+
+
+@lru_cache(maxsize=512)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _masked(value: Any) -> Any:
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, str):
+        if not any(mark in value for mark in _MARKS):
+            return value
         return _SECRET_VALUE.sub(lambda found: next(filter(None, found.groups()), "") + MASK, value)
     if isinstance(value, Mapping):
-        return {name: MASK if _SECRET_NAME.search(str(name)) else _masked(each) for name, each in value.items()}
+        return {name: MASK if _is_secret(str(name)) else _masked(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_masked(each) for each in value]
     return value

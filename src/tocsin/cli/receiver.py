@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import click
 
@@ -15,10 +16,38 @@ _BODY_BYTES_MAX = 6_000_000
 _BODY_SHOWN_BYTES = 200
 
 
-class Receiver:
-    """Answers every request with 200 and prints a line about it."""
+class Arrival(NamedTuple):
+    """A request that came in.
 
-    def __init__(self) -> None:
+    Attributes:
+        message_id: its ``webhook-id``.
+        signed: whether its signature is right.
+    """
+
+    method_and_path: str
+    message_id: str | None
+    signed: bool
+    body: bytes
+
+
+def print_arrival(arrival: Arrival) -> None:
+    """Print a line about a request."""
+    verdict = "signature right" if arrival.signed else "SIGNATURE WRONG"
+    shown = arrival.body[:_BODY_SHOWN_BYTES].decode("utf-8", "replace")
+    more = "..." if len(arrival.body) > _BODY_SHOWN_BYTES else ""
+    click.echo(f"--> {arrival.method_and_path}  {arrival.message_id}  {verdict}  {shown}{more}")
+    sys.stdout.flush()
+
+
+class Receiver:
+    """Answers every request with 200 and tells of it.
+
+    Args:
+        tell: called with each request, before it is answered.
+    """
+
+    def __init__(self, tell: Callable[[Arrival], None] = print_arrival) -> None:
+        self._tell = tell
         self._server: asyncio.Server | None = None
         self._keys: list[bytes] = []
 
@@ -43,21 +72,15 @@ class Receiver:
                 pairs = (line.partition(":") for line in lines[1:] if line)
                 headers = {name.lower(): value.strip() for name, _, value in pairs}
                 body = await reader.readexactly(min(int(headers.get("content-length", "0")), _BODY_BYTES_MAX))
-                self._tell(lines[0], headers, body)
+                method_and_path = lines[0].rpartition(" ")[0]
+                arrival = Arrival(method_and_path, headers.get("webhook-id"), self._signed(headers, body), body)
+                self._tell(arrival)
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
                 await writer.drain()
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
             pass
         finally:
             writer.close()
-
-    def _tell(self, request_line: str, headers: dict[str, str], body: bytes) -> None:
-        verdict = "signature right" if self._signed(headers, body) else "SIGNATURE WRONG"
-        shown = body[:_BODY_SHOWN_BYTES].decode("utf-8", "replace")
-        more = "..." if len(body) > _BODY_SHOWN_BYTES else ""
-        method_and_path = request_line.rpartition(" ")[0]
-        click.echo(f"--> {method_and_path}  {headers.get('webhook-id')}  {verdict}  {shown}{more}")
-        sys.stdout.flush()
 
     def _signed(self, headers: dict[str, str], body: bytes) -> bool:
         timestamp = headers.get("webhook-timestamp", "")

@@ -82,7 +82,10 @@ async def _serve(settings: Settings, bound: socket.socket, *, try_out: bool) -> 
         if try_out:
             sample = await _tryout(settings, _url(bound), stack)
         running = await stack.enter_async_context(gateway(settings, clock=SystemClock(), on_fatal=die))
-        server = HttpServer(running.app, bound, settings.limits("server", ServerLimits))
+        tracing = running.parts.tracing
+        app = running.app if tracing is None else tracing.around(running.app)
+        server = HttpServer(app, bound, settings.limits("server", ServerLimits))
+        running.parts.metrics.connections.follow(lambda: server.connections)
         _stop_on_signals(server)
         _greet(_url(bound), running)
         if sample is not None:

@@ -29,10 +29,12 @@ Examples:
 )
 def serve(host: str | None, port: int | None, data: Path | None, database: str | None, try_out: bool) -> None:
     """Serve all five dialects on one port, and send what comes in. Initialises by itself on a first run."""
+    from tocsin.cli.group import forget_client_variables  # noqa: PLC0415
     from tocsin.cli.running import run  # noqa: PLC0415  imports the whole program
     from tocsin.engine.rows import EngineRefused  # noqa: PLC0415
     from tocsin.settings import SettingsFault  # noqa: PLC0415
 
+    forget_client_variables()
     try:
         run(host=host, port=port, data=data, database=database, try_out=try_out)
     except SettingsFault as error:

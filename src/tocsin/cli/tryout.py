@@ -29,7 +29,7 @@ _CATEGORY = "bug"
 _FROM_ANYWHERE = (Dialect.PUSHGO, Dialect.PINGPILOT, Dialect.BUILDABLE, Dialect.NATIVEFRAME)
 
 
-class _Samples(msgspec.Struct, frozen=True):
+class Samples(msgspec.Struct, frozen=True):
     """What the curl lines name."""
 
     channel: str
@@ -57,7 +57,7 @@ async def prepare(running: Gateway, receiver: Receiver, receiver_url: str, base_
         key = (await use.keys.create(DEFAULT_ORGANISATION, _NAME)).text
         click.echo(f"API key       {key}   (made for this try-out)")
     click.echo(f"Receiver      {receiver_url}   (prints below what arrives)\n")
-    for title, line in _curl_lines(base_url, key, samples):
+    for title, line in curl_lines(base_url, key, samples):
         click.echo(f"# {title}\n{line}\n")
     sys.stdout.flush()
 
@@ -74,7 +74,7 @@ async def _remove_samples(parts: Parts, use: UseCases) -> None:
             await use.keys.revoke(DEFAULT_ORGANISATION, key.id)
 
 
-async def _make_samples(parts: Parts, use: UseCases, receiver_url: str) -> _Samples:
+async def _make_samples(parts: Parts, use: UseCases, receiver_url: str) -> Samples:
     now_ms = parts.clock.now_ms()
     password = os.urandom(6).hex()
     channel = Channel(
@@ -104,7 +104,7 @@ async def _make_samples(parts: Parts, use: UseCases, receiver_url: str) -> _Samp
     )
     _, secret = await use.destinations.create(DEFAULT_ORGANISATION, everything)
     _, endpoint_secret = await use.destinations.create(DEFAULT_ORGANISATION, for_endpoint, id=endpoint_id)
-    return _Samples(crockford(channel.id), password, endpoint, endpoint_secret, (secret, endpoint_secret))
+    return Samples(crockford(channel.id), password, endpoint, endpoint_secret, (secret, endpoint_secret))
 
 
 async def _let_pingpilot_in(parts: Parts, use: UseCases, now_ms: int) -> None:
@@ -127,7 +127,7 @@ async def _let_pingpilot_in(parts: Parts, use: UseCases, now_ms: int) -> None:
         )
 
 
-def _curl_lines(base_url: str, key: str, samples: _Samples) -> list[tuple[str, str]]:
+def curl_lines(base_url: str, key: str, samples: Samples) -> list[tuple[str, str]]:
     """Return a title and a line to paste for each dialect."""
 
     def curl(path: str, body: dict[str, Any], *headers: str) -> str:

@@ -31,8 +31,7 @@ def rfc3339(at_ms: int, *, milliseconds: bool = False) -> str:
     Source: RFC 3339, section 5.6.
     """
     at = _EPOCH + timedelta(milliseconds=at_ms)
-    text = at.strftime("%Y-%m-%dT%H:%M:%S") if at.year > 999 else f"{at.year:04d}{at.strftime('-%m-%dT%H:%M:%S')}"
-    return f"{text}.{at_ms % 1000:03d}Z" if milliseconds else f"{text}Z"
+    return at.isoformat(timespec="milliseconds" if milliseconds else "seconds")[: -len("+00:00")] + "Z"
 
 
 def parse_rfc3339(text: str) -> int | None:

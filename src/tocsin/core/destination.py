@@ -43,6 +43,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Which events a destination gets; an empty list does not restrict.
 
     ``sources``, ``types`` and ``subjects`` are globs: ``*``, ``?`` and ``[...]``, case-sensitive.
+
+    Attributes:
+        where: a condition on the event's data, in JMESPath; None does not restrict either. See ``core.condition``.
     """
 
     dialects: tuple[Dialect, ...] = ()
@@ -50,6 +53,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     types: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     severities: tuple[Severity, ...] = ()
+    where: str | None = None
 
 
 class SealedSecret(msgspec.Struct, frozen=True):
@@ -136,7 +140,7 @@ def matches(
     subject: str | None,
     severity: Severity | None,
 ) -> bool:
-    """Return whether an event of these attributes passes the filter."""
+    """Return whether an event of these attributes passes the filter, its condition aside."""
     return (
         (not wanted.dialects or dialect in wanted.dialects)
         and (not wanted.severities or severity in wanted.severities)

@@ -62,6 +62,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         extension: what its dialect needs to show it again and no other part reads.
         incident_state: the state of its incident after this event; the engine fills it in.
         replay_of: the event that this one replays.
+        trace: the W3C ``traceparent`` of the request that brought it, where requests are traced.
     """
 
     id: EventId
@@ -77,6 +78,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     extension: dict[str, Any] = {}
     incident_state: IncidentState | None = None
     replay_of: EventId | None = None
+    trace: str | None = None
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

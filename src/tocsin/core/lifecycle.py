@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from tocsin.core.delivery import DeliveryState
 from tocsin.core.incident import IncidentState
+from tocsin.core.job import JobState
 from tocsin.core.transaction import TransactionState
 
 S = TypeVar("S")
@@ -55,4 +56,17 @@ TRANSACTION: Machine[TransactionState] = {
     (TransactionState.FAILED, "update finished"): TransactionState.FINISHED,
 }
 
-MACHINES = {"delivery": DELIVERY, "incident": INCIDENT, "transaction": TRANSACTION}
+JOB: Machine[JobState] = {
+    (None, "asked for"): JobState.QUEUED,
+    (JobState.QUEUED, "begin"): JobState.RUNNING,
+    (JobState.RUNNING, "begin"): JobState.RUNNING,
+    (JobState.RUNNING, "take a batch"): JobState.RUNNING,
+    (JobState.RUNNING, "count a batch"): JobState.RUNNING,
+    (JobState.CANCELLED, "count a batch"): JobState.CANCELLED,
+    (JobState.RUNNING, "finish"): JobState.FINISHED,
+    (JobState.RUNNING, "fail"): JobState.FAILED,
+    (JobState.QUEUED, "cancel"): JobState.CANCELLED,
+    (JobState.RUNNING, "cancel"): JobState.CANCELLED,
+}
+
+MACHINES = {"delivery": DELIVERY, "incident": INCIDENT, "transaction": TRANSACTION, "job": JOB}

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from tocsin.core.audit import AuditRecord
 from tocsin.core.delivery import Attempt, Delivery, DeliveryState
 from tocsin.core.destination import Destination
 from tocsin.core.event import Dialect, Environment, Event, Severity
 from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId, bucket_of, created_ms
 from tocsin.core.incident import Incident, IncidentState
+from tocsin.core.job import Job
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
 from tocsin.engine.rows import Entity
 
@@ -40,6 +42,9 @@ EVENT_COLUMNS = (
 )
 """What ``event_of`` reads, in its order."""
 
+_TRACE = "\0trace"
+"""Where the stored extension holds the event's trace: a name that no dialect uses."""
+
 _DIALECTS = {each.value: each for each in Dialect}
 _ENVIRONMENTS = {each.value: each for each in Environment}
 
@@ -58,14 +63,22 @@ def event_row(event: Event) -> tuple[Any, ...]:
         event.environment.value,
         event.time_ms,
         event.data,
-        _write_json(event.extension) if event.extension else None,
+        _written_extension(event),
         None if event.incident_state is None else event.incident_state.value,
         event.replay_of,
     )
 
 
+def _written_extension(event: Event) -> bytes | None:
+    """Return an event's extension as it is stored; the trace is in it, since few events have one."""
+    if event.trace is not None:
+        return _write_json({**event.extension, _TRACE: event.trace})
+    return _write_json(event.extension) if event.extension else None
+
+
 def event_of(row: Row) -> Event:
     """Return the event whose ``EVENT_COLUMNS`` these are."""
+    extension = {} if row[10] is None else _read_json(row[10])
     return Event(
         id=EventId(row[0]),
         organisation_id=OrganisationId(row[1]),
@@ -77,7 +90,8 @@ def event_of(row: Row) -> Event:
         environment=_ENVIRONMENTS[row[7]],
         time_ms=row[8],
         data=row[9],
-        extension={} if row[10] is None else _read_json(row[10]),
+        trace=extension.pop(_TRACE, None),
+        extension=extension,
         incident_state=None if row[11] is None else IncidentState(row[11]),
         replay_of=None if row[12] is None else EventId(row[12]),
     )
@@ -176,3 +190,29 @@ def incident_body(incident: Incident) -> bytes:
 def incident_of(body: bytes) -> Incident:
     """Return the incident that was stored as ``body``."""
     return _read_incident(body)
+
+
+_unpack_job = msgspec.msgpack.Decoder(Job).decode
+
+
+def job_body(job: Job) -> bytes:
+    """Return a job as it is stored."""
+    return _pack(job)
+
+
+def job_of(body: bytes, revision: int) -> Job:
+    """Return the job that was stored as ``body``, with the revision it has now."""
+    return msgspec.structs.replace(_unpack_job(body), revision=revision)
+
+
+_read_audit = msgspec.json.Decoder(AuditRecord).decode
+
+
+def audit_body(record: AuditRecord) -> bytes:
+    """Return a record of the audit trail as it is stored."""
+    return _write_json(record)
+
+
+def audit_of(body: bytes) -> AuditRecord:
+    """Return the record that was stored as ``body``."""
+    return _read_audit(body)

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from tocsin.core.delivery import Lease
 from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.job import Job
 from tocsin.core.transaction import Transaction, TransactionRefusal
 from tocsin.engine.rows import (
     Acceptance,
@@ -21,11 +22,14 @@ from tocsin.engine.rows import (
     CatalogOp,
     CatalogResult,
     Info,
+    JobResult,
     MailboxOp,
     MailboxResult,
+    Measures,
     NewEvent,
     Page,
     Query,
+    SaveJob,
     Settlement,
     TailPage,
     TransactionStep,
@@ -55,6 +59,10 @@ class Engine(Protocol):
 
     async def probe(self) -> Info:
         """Return what the store promises, after showing that it can write."""
+        ...
+
+    async def measure(self) -> Measures:
+        """Return how much is live and waits; its cost grows with the queue, never with the history."""
         ...
 
     # -- write ------------------------------------------------------------------------------------------
@@ -128,7 +136,8 @@ class Engine(Protocol):
         """Return the records of these ids, in their order; None for each that this organisation lacks.
 
         Args:
-            kind: ``Event``, ``EventRow``, ``Delivery``, ``Incident`` or ``Device`` (whose id is its key in UTF-8).
+            kind: ``Event``, ``EventRow``, ``Delivery``, ``Incident``, ``Job``, ``Device`` (whose id is its key in
+                UTF-8) or ``TransactionTally`` (whose id is its event's; there is none where no group has begun it).
         """
         ...
 
@@ -139,16 +148,30 @@ class Engine(Protocol):
             cursor: a previous page's ``next_cursor``.
             offset: rows to skip instead; its cost grows with it.
 
+        A search for events that finds little among much is cut off instead, and its page is ``partial``.
+
         Raises:
             Unavailable: the search took longer than the engine's bound.
         """
         ...
 
-    async def tail(self, cursor: int | None, limit: int) -> TailPage:
+    async def tail(
+        self,
+        cursor: int | None,
+        limit: int,
+        *,
+        organisations: frozenset[OrganisationId] | None = None,
+        with_data: bool = True,
+        with_destinations: bool = False,
+    ) -> TailPage:
         """Return events in the order in which they became visible, none left out, oldest first.
 
         Args:
-            cursor: a previous page's; None starts behind the newest.
+            cursor: a previous page's, or the position of one of its events; None starts behind the newest.
+            organisations: those whose events are meant; None is all. A page may be empty and yet have ``more`` behind
+                it, where many events of others were passed over.
+            with_data: False leaves the data out; the events' data is empty then.
+            with_destinations: also tell where the deliveries of each event go.
         """
         ...
 
@@ -159,7 +182,7 @@ class Engine(Protocol):
     # -- catalog ----------------------------------------------------------------------------------------
 
     async def catalog_write(self, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
-        """Save and remove organisations, keys, channels, categories, destinations and service keys.
+        """Save and remove organisations, keys, channels, categories, destinations and service keys; keep records.
 
         All of the ops or none: any conflict refuses the whole list. What waits for a destination that is removed is
         due at once, so that whoever claims it can give it up; a removed channel has no subscribers any more.
@@ -168,6 +191,16 @@ class Engine(Protocol):
 
     async def catalog_since(self, revision: int) -> CatalogDelta:
         """Return what changed after ``revision``; 0 returns everything."""
+        ...
+
+    # -- jobs -------------------------------------------------------------------------------------------
+
+    async def job_write(self, ops: Sequence[SaveJob]) -> list[JobResult]:
+        """Save each job that still has the revision it was read with, and its record; the others stay as they are."""
+        ...
+
+    async def open_jobs(self, limit: int) -> list[Job]:
+        """Return the oldest job that is queued or running of each organisation, the oldest of all first."""
         ...
 
     # -- mailboxes --------------------------------------------------------------------------------------
@@ -179,9 +212,9 @@ class Engine(Protocol):
     # -- tend -------------------------------------------------------------------------------------------
 
     async def tend(self, budget_ms: int) -> bool:
-        """Drop what is past its time: idempotency keys, mailbox items, history. True when there is more to do.
+        """Drop what is past its time: idempotency keys, mailbox items, history, jobs, audit. True when more is to do.
 
         An event stays while a delivery of it is live or an item of it waits in a mailbox, an incident while it is
-        open.
+        open, a job until it has been over for that long.
         """
         ...

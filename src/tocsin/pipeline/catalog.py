@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from tocsin.core.changes import Change, created, removed, updated
 from tocsin.core.destination import Destination
 from tocsin.core.errors import Conflict, NotFound, Unavailable
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import ChannelId, DestinationId, KeyId, OrganisationId
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Remove, Save
+from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Note, Remove, Save
+from tocsin.pipeline.audit import acting, record_of
 from tocsin.pipeline.router import RoutingTable
 
 EntityT = TypeVar("EntityT", bound=Entity)
+
+_KIND_NAMES: dict[type[Entity], str] = {
+    Organisation: "organisation",
+    ApiKey: "key",
+    ServiceKey: "service_key",
+    Channel: "channel",
+    Category: "category",
+    Destination: "destination",
+}
 
 REFRESH_EVERY_S = 0.5
 """How often changes of other processes are fetched; a revoked key stops working within twice this."""
@@ -118,6 +130,11 @@ class Catalog:
         """Return the destinations of all organisations, in no order."""
         return self._of(Destination)
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many of each kind there are, of all organisations."""
+        kinds = Counter(kind for kind, _ in self._all)
+        return {name: kinds[kind] for kind, name in _KIND_NAMES.items()}
+
     def service_keys(self, organisation_id: OrganisationId | None = None) -> list[ServiceKey]:
         """Return the service keys of an organisation, or of all, oldest first."""
         found = self._of(ServiceKey)
@@ -157,8 +174,8 @@ class Catalog:
         await self.write([Remove(kind, organisation_id, id)])
 
     async def write(self, ops: list[CatalogOp]) -> None:
-        """Carry out all of the ops or none, and see the result."""
-        for result in await self._engine.catalog_write(ops):
+        """Carry out all of the ops or none, and see the result; what somebody does by hand is recorded with it."""
+        for result in await self._engine.catalog_write([*ops, *self._notes(ops)]):
             if result is CatalogResult.NAME_TAKEN:
                 raise Conflict("the name is taken", code="name_taken")
             if result is CatalogResult.CHANGED_MEANWHILE:
@@ -166,6 +183,39 @@ class Catalog:
             if result is CatalogResult.NOT_FOUND:
                 raise NotFound("there is no such thing in this organisation")
         await self.refresh()
+
+    async def note(self, action: str, summary: dict[str, Any]) -> None:
+        """Record what whoever acts here does, where it changes nothing that is stored."""
+        record = record_of(action, None, summary)
+        if record is not None:
+            await self._engine.catalog_write([Note(record)])
+
+    def _notes(self, ops: list[CatalogOp]) -> list[CatalogOp]:
+        """Return what tells of the ops, in the trails of whoever acts and of the organisation that is changed."""
+        actor = acting()
+        if actor is None:
+            return []
+        notes: list[CatalogOp] = []
+        for op in ops:
+            found = self._change_of(op)
+            if found is not None:
+                change, owner = found
+                notes += [
+                    Note(actor.record(change.action, change.subject, change.summary, organisation_id=each))
+                    for each in dict.fromkeys((owner, actor.organisation_id))
+                ]
+        return notes
+
+    def _change_of(self, op: CatalogOp) -> tuple[Change, OrganisationId] | None:
+        if isinstance(op, Note):
+            return None
+        if isinstance(op, Remove):
+            gone = self._all.get((op.kind, op.id))
+            # What is not there cannot be removed either: the store says so.
+            return None if gone is None else (removed(gone), op.organisation_id)
+        before = self._all.get((type(op.entity), op.entity.id))
+        change = created(op.entity) if before is None else updated(before, op.entity)
+        return None if change is None else (change, op.entity.organisation_id)
 
     # -- keeping in step --------------------------------------------------------------------------------
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 
 from tocsin.core.clock import Clock
@@ -17,14 +15,10 @@ from tocsin.engine.rows import (
     End,
     Move,
     Page,
-    TransactionQuery,
-    TransactionRow,
+    StandingQuery,
     TransactionStep,
-    UnstartedQuery,
+    TransactionTally,
 )
-
-GROUPS_READ_AT_ONCE = 100
-"""How many of an event's transactions are read to count the open ones; an event with more takes further reads."""
 
 
 class Consumer(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +40,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: None where it may be started: never begun, or left by a consumer whose lease ran out.
-        transaction: None where it was never begun.
+        transaction: None where it was never begun; in a list without its output.
         transactions_total: how many consumer groups have begun the event, this one included.
-        transactions_open: how many of them have not ended.
+        transactions_open: how many of them are processing it.
     """
 
     event: Event
@@ -137,7 +131,17 @@ class Consumption:
                 lease_until_ms=self._lease_until_ms(now_ms),
             )
         )
-        return await self._standing(event, consumer, moved, started=True)
+        # Counted a moment later: another group may have gone on meanwhile, or retention have dropped the event.
+        (tally,) = await self._engine.find(TransactionTally, consumer.organisation_id, [event.id])
+        if tally is None:
+            raise NotFound("there is no such event any more")
+        return Standing(
+            event=event,
+            state=moved.state,
+            transaction=moved,
+            transactions_total=tally.total,
+            transactions_open=tally.processing,
+        )
 
     async def event(self, consumer: Consumer, event_id: EventId) -> Event:
         """Return an event that this consumer may see.
@@ -150,33 +154,23 @@ class Consumption:
             raise NotFound("there is no such event")
         return found
 
-    async def unstarted(
-        self, consumer: Consumer, event_type: str, *, since_ms: int | None, limit: int, offset: int
-    ) -> Page[Standing]:
-        """Return events of one type that the group may start, oldest first; times are of acceptance, inclusive."""
-        query = UnstartedQuery(
-            organisation_id=consumer.organisation_id,
-            since_ms=since_ms,
-            tx_key=consumer.tx_key,
-            type=event_type,
-            environment=consumer.environment,
-        )
-        page = await self._engine.search(query, limit=limit, offset=offset)
-        rows = await asyncio.gather(*(self._standing(event, consumer, None, started=False) for event in page.rows))
-        return Page(rows=rows, next_cursor=None, total=page.total, total_is_exact=page.total_is_exact)
-
-    async def started(
+    async def list(
         self,
         consumer: Consumer,
         event_type: str,
-        state: TransactionState,
+        state: TransactionState | None,
         *,
         since_ms: int | None,
         limit: int,
         offset: int,
     ) -> Page[Standing]:
-        """Return events of one type whose transaction of this group is in ``state``, oldest first."""
-        query = TransactionQuery(
+        """Return events of one type by where the group stands with them, oldest first.
+
+        Args:
+            state: of the group's transaction; None is what the group may start.
+            since_ms: of acceptance, inclusive.
+        """
+        query = StandingQuery(
             organisation_id=consumer.organisation_id,
             since_ms=since_ms,
             tx_key=consumer.tx_key,
@@ -185,16 +179,17 @@ class Consumption:
             environment=consumer.environment,
         )
         page = await self._engine.search(query, limit=limit, offset=offset)
-        rows = await asyncio.gather(
-            *(self._standing(row.event, consumer, row.transaction, started=True) for row in page.rows)
-        )
+        rows = [
+            Standing(
+                event=row.event,
+                state=state,
+                transaction=row.transaction,
+                transactions_total=row.tally.total,
+                transactions_open=row.tally.processing,
+            )
+            for row in page.rows
+        ]
         return Page(rows=rows, next_cursor=None, total=page.total, total_is_exact=page.total_is_exact)
-
-    async def transactions(
-        self, query: TransactionQuery, *, limit: int, cursor: bytes | None = None
-    ) -> Page[TransactionRow]:
-        """Return transactions and their events, of one consumer group or of all, oldest event first."""
-        return await self._engine.search(query, limit=limit, cursor=cursor)
 
     def _lease_until_ms(self, now_ms: int) -> int | None:
         return None if self._lease_ms is None else now_ms + self._lease_ms
@@ -204,36 +199,6 @@ class Consumption:
         if isinstance(result, Transaction):
             return result
         raise _refusal(step, result)
-
-    async def _standing(
-        self, event: Event, consumer: Consumer, transaction: Transaction | None, *, started: bool
-    ) -> Standing:
-        """Return where the group stands, with the event's transactions counted.
-
-        Args:
-            transaction: as just read; None looks it up, for a lapsed one is among the unstarted.
-        """
-        everyone = TransactionQuery(organisation_id=event.organisation_id, event_id=event.id)
-        page = await self._engine.search(everyone, limit=GROUPS_READ_AT_ONCE)
-        all_read = page.total == len(page.rows)
-        found = [row.transaction for row in page.rows]
-        if transaction is None and all_read:
-            transaction = next((each for each in found if each.tx_key == consumer.tx_key), None)
-        elif transaction is None:
-            mine = msgspec.structs.replace(everyone, tx_key=consumer.tx_key)
-            transaction = next((row.transaction for row in (await self._engine.search(mine, limit=1)).rows), None)
-        if all_read:
-            still_open = sum(each.state is TransactionState.PROCESSING for each in found)
-        else:
-            processing = msgspec.structs.replace(everyone, state=TransactionState.PROCESSING)
-            still_open = (await self._engine.search(processing, limit=1)).total
-        return Standing(
-            event=event,
-            state=transaction.state if started and transaction is not None else None,
-            transaction=transaction,
-            transactions_total=page.total,
-            transactions_open=still_open,
-        )
 
 
 def _refusal(step: TransactionStep, refusal: TransactionRefusal) -> TocsinError:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tocsin.core.clock import Clock
+from tocsin.core.condition import read_condition
 from tocsin.core.destination import (
     MASK,
     SECRET_ADDRESS_FIELDS,
@@ -23,7 +24,9 @@ from tocsin.core.headers import header_fault
 from tocsin.core.identifiers import DestinationId, IdSequence, OrganisationId, prefixed
 from tocsin.core.retry import NATIVE, RetryPolicy
 from tocsin.core.signature import SECRET_BYTES, make_secret
+from tocsin.pipeline.audit import record_of
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionFailure
 from tocsin.pipeline.ingest import Ingest, Receipt
 from tocsin.pipeline.vault import Vault
 from tocsin.transports.addresses import Place, UrlChecks, parse_url
@@ -45,6 +48,7 @@ class DestinationBounds(msgspec.Struct, frozen=True, kw_only=True):
         retries_max: the most retries of a schedule.
         retry_wait_max_s: the longest wait of a schedule.
         rotation_grace_ms: how long an old signing secret signs beside the new one.
+        condition_characters_max, condition_depth_max: of a filter's condition, its text and its tree.
     """
 
     timeout_max_s: float = 60.0
@@ -52,6 +56,8 @@ class DestinationBounds(msgspec.Struct, frozen=True, kw_only=True):
     retries_max: int = 50
     retry_wait_max_s: float = 7 * 86_400.0
     rotation_grace_ms: int = 24 * 3_600_000
+    condition_characters_max: int = 1024
+    condition_depth_max: int = 64
 
 
 class DestinationSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +120,8 @@ class Destinations:
         Members of the address that are None are left out.
 
         Raises:
-            Unprocessable: ``url_not_allowed`` with PromptJang's words, when the address may not be reached.
+            Unprocessable: ``url_not_allowed`` with PromptJang's words, when the address may not be reached;
+                ``invalid_condition``, when the filter's condition cannot be used.
             InvalidRequest: a bound is broken; ``fields`` says which.
             Conflict: ``name_taken``.
         """
@@ -123,6 +130,7 @@ class Destinations:
         place = organisation_id + new_id
         signing_secret = make_secret(self._entropy(SECRET_BYTES)) if secret is None else secret
         self._check_bounds(spec)
+        self._check_condition(spec.filter)
         whole = _unmasked(spec.address, {}, spec.transport)
         await self._check_address(spec.transport, whole)
         address, sealed = self._sealed(spec.transport, whole, place)
@@ -175,6 +183,8 @@ class Destinations:
         """
         before = self.get(organisation_id, destination_id)
         after = msgspec.structs.replace(before, **changes, updated_ms=self._clock.now_ms())
+        if "filter" in changes:
+            self._check_condition(after.filter)
         if "address" in changes:
             place = organisation_id + destination_id
             kept = self._vault.target(before).secret_address
@@ -255,7 +265,12 @@ class Destinations:
                 environment=environment,
             ),
             only=destination,
+            record=record_of("destination.tested", shown),
         )
+
+    def condition_failure(self, destination: Destination) -> ConditionFailure | None:
+        """Return how the destination's condition last failed, as far as this process knows; None if it did not."""
+        return self._ingest.conditions.last_failure(destination)
 
     def secrets_of(self, destination: Destination) -> list[str]:
         """Return the signing secrets that count now, newest first."""
@@ -292,6 +307,20 @@ class Destinations:
         ]
         if faults:
             raise InvalidRequest(f"{faults[0][0]} must be {faults[0][1]}", fields=tuple(faults))
+
+    def _check_condition(self, wanted: Filter) -> None:
+        if wanted.where is None:
+            return
+        bounds = self._bounds
+        if len(wanted.where) > bounds.condition_characters_max:
+            fault: str | None = f"has more than {bounds.condition_characters_max} characters"
+        else:
+            condition = read_condition(wanted.where)
+            fault = condition.fault
+            if condition.depth > bounds.condition_depth_max:
+                fault = f"is nested more than {bounds.condition_depth_max} levels deep"
+        if fault is not None:
+            raise Unprocessable(f"filter.where {fault}", code="invalid_condition", fields=(("filter.where", fault),))
 
     async def _check_address(self, transport: Transport, address: dict[str, Any]) -> None:
         if transport is not Transport.WEBHOOK:

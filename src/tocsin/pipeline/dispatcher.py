@@ -20,6 +20,7 @@ from tocsin.engine.rows import Finished, RetryAt, Settlement
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.first_attempts import FirstAttempts
 from tocsin.pipeline.lane import Lane, LaneLimits
+from tocsin.pipeline.reporting import AttemptReports
 from tocsin.pipeline.room import Room
 from tocsin.pipeline.settling import Settler, broken, settlement_of
 from tocsin.pipeline.under_way import UnderWay
@@ -79,6 +80,8 @@ class Dispatcher:
     Args:
         transports: the ways out that are there.
         random: uniform numbers in [0, 1), for jitter.
+        reports: who is told of each attempt; None tells the metrics and, of failed ones, the log.
+        on_verdicts: called with what was recorded, and of each whether its lease still stood.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class Dispatcher:
         random: Callable[[], float],
         metrics: Metrics,
         limits: DispatchLimits,
+        reports: AttemptReports | None = None,
+        on_verdicts: Callable[[Sequence[Settlement], Sequence[bool]], None] | None = None,
     ) -> None:
         self._engine = engine
         self._catalog = catalog
@@ -103,17 +108,22 @@ class Dispatcher:
         self._clock = clock
         self._random = random
         self._metrics = metrics
+        self._reports = AttemptReports(metrics) if reports is None else reports
         self._limits = limits
         self._lanes: dict[DestinationId, Lane] = {}
         self._targets: dict[DestinationId, Target] = {}
         self._room = Room(held_max=limits.held_max, sending_max=limits.sending_max)
         self._under_way = UnderWay()
-        self._settler = Settler(engine, on_settled=metrics.settled)
+        self._settler = Settler(engine, on_settled=metrics.settled, on_verdicts=on_verdicts)
         self._claim_wanted = asyncio.Event()
         self._first_attempts = first_attempts
         self._stopping = False
         self._idle = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        metrics.held.follow(lambda: self._room.held)
+        metrics.sending.follow(lambda: self._room.sending)
+        metrics.settling.follow(lambda: self._settler.waiting)
+        metrics.breakers_open.follow(lambda: sum(each.is_open(clock.monotonic_s()) for each in self._lanes.values()))
 
     # -- life -------------------------------------------------------------------------------------------
 
@@ -315,7 +325,7 @@ class Dispatcher:
             lease, outcome, destination.retry, now_ms=self._clock.now_ms(), jitter=self._random()
         )
         self._settler.add(settlement)
-        self._metrics.attempted(destination.transport, outcome)
+        self._reports.note(destination, settlement, outcome)
         self._judge(destination, lane, outcome)
         if isinstance(settlement.then, RetryAt):
             self._claim_at(settlement.then.due_ms)
@@ -357,13 +367,6 @@ class Dispatcher:
             return
         attempt = outcome.attempt
         dead = isinstance(outcome, Rejected) and outcome.disable
-        _log.info(
-            "attempt_failed",
-            destination=destination.id.hex(),
-            status_code=attempt.status_code,
-            error_class=attempt.error_class,
-            error=attempt.error,
-        )
         # What is our own fault, or only a request for patience, says nothing against the receiver.
         if not isinstance(outcome, Deferred) or (outcome.counted and attempt.error_class is not ErrorClass.INTERNAL):
             self._health.failed(destination, dead=dead)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 import structlog
 
+from tocsin.core.audit import AuditRecord
 from tocsin.core.clock import Clock
 from tocsin.core.delivery import Lease, NewDelivery
 from tocsin.core.destination import Destination, Transport
@@ -27,6 +28,8 @@ from tocsin.engine.rows import (
     Repeated,
 )
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import Conditions
+from tocsin.telemetry import Metrics
 
 _log = structlog.get_logger("tocsin.ingest")
 
@@ -66,6 +69,18 @@ class Sender(Protocol):
         ...
 
 
+class IntakeTraces(Protocol):
+    """Who traces requests."""
+
+    def current(self) -> str | None:
+        """Return the ``traceparent`` of the request that is under way, or None."""
+        ...
+
+    def committed(self, event: Event, result: str, batch: int, now_ms: int) -> None:
+        """Tell that the commit of an event, one of so many, has returned."""
+        ...
+
+
 class IngestLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of the intake.
 
@@ -80,6 +95,16 @@ class IngestLimits(msgspec.Struct, frozen=True, kw_only=True):
     batches_at_once: int = 2
 
 
+_RESULTS = {
+    Accepted: "stored",
+    Repeated: "repeated",
+    KeyConflict: "refused",
+    QuotaExceeded: "refused",
+    IncidentRefused: "refused",
+    Unavailable: "unavailable",
+}
+"""What the metrics call a result; any other is a fault."""
+
 _Waiting = tuple[NewEvent, "asyncio.Future[Receipt]"]
 
 
@@ -88,6 +113,10 @@ class Ingest:
 
     Args:
         transports: those that are there; a destination of another one gets nothing.
+        on_stored: called after each batch that was stored.
+
+    Attributes:
+        conditions: of destinations on the data.
     """
 
     def __init__(
@@ -95,28 +124,40 @@ class Ingest:
         *,
         engine: Engine,
         catalog: Catalog,
+        conditions: Conditions,
         sender: Sender,
         clock: Clock,
         ids: IdSequence,
         transports: frozenset[Transport],
         limits: IngestLimits,
+        metrics: Metrics | None = None,
+        traces: IntakeTraces | None = None,
+        on_stored: Callable[[], None] | None = None,
     ) -> None:
         self._engine = engine
         self._catalog = catalog
+        self.conditions = conditions
         self._sender = sender
         self._clock = clock
         self._ids = ids
         self._transports = transports
         self._limits = limits
+        self._on_stored = on_stored
+        self._traces = traces
+        self._metrics = Metrics() if metrics is None else metrics
+        self._metrics.accept_waiting.follow(lambda: len(self._waiting))
         self._waiting: list[_Waiting] = []
         self._flush_scheduled = False
         self._batches: set[asyncio.Task[None]] = set()
 
-    async def accept(self, draft: Draft, *, only: Destination | None = None) -> Receipt:
+    async def accept(
+        self, draft: Draft, *, only: Destination | None = None, record: AuditRecord | None = None
+    ) -> Receipt:
         """Store the draft's event and queue its deliveries; return once that is durable.
 
         Args:
             only: send it there and nowhere else, whatever the filters say.
+            record: kept in the same commit, where the event is stored by hand.
 
         Raises:
             Conflict: ``idempotency_conflict`` (the key was used for another request) or ``event_closed``.
@@ -127,7 +168,7 @@ class Ingest:
         """
         if len(self._waiting) >= self._limits.waiting_max:
             raise Unavailable("too many events wait to be stored", retry_after_s=1)
-        new = self._prepare(draft, only)
+        new = self._prepare(draft, only, record)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Receipt] = loop.create_future()
         self._waiting.append((new, future))
@@ -136,7 +177,7 @@ class Ingest:
             loop.call_soon(self._flush)
         return await future
 
-    def _prepare(self, draft: Draft, only: Destination | None) -> NewEvent:
+    def _prepare(self, draft: Draft, only: Destination | None, record: AuditRecord | None) -> NewEvent:
         now_ms = self._clock.now_ms()
         bucket = bucket_for(draft)
         event_id = EventId(self._ids.make(now_ms, bucket))
@@ -156,6 +197,7 @@ class Ingest:
             environment=draft.environment,
             extension=draft.extension,
             replay_of=draft.replay_of,
+            trace=None if self._traces is None else self._traces.current(),
         )
         destinations = [only] if only is not None else self._route(event)
         deliveries = tuple(
@@ -176,16 +218,19 @@ class Ingest:
             quota=draft.quota,
             mailbox_channel=draft.mailbox_channel,
             mailbox_expires_ms=draft.mailbox_expires_ms,
+            record=record,
         )
 
     def _route(self, event: Event) -> list[Destination]:
-        return self._catalog.routing(event.organisation_id).route(
+        table = self._catalog.routing(event.organisation_id)
+        found = table.route(
             dialect=event.dialect,
             source=event.source,
             type=event.type,
             subject=event.subject,
             severity=event.severity,
         )
+        return self.conditions.narrow(found, table.conditions, event) if table.conditions else found
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -212,7 +257,13 @@ class Ingest:
             _log.exception("storing_broke", exc_info=fault)
             results = [TocsinError("the event could not be stored")] * len(batch)
         leases: list[Lease] = []
+        now_ms = self._clock.now_ms()
+        self._metrics.batched(len(batch))
         for (new, future), result in zip(batch, results, strict=True):
+            word = _RESULTS.get(type(result), "failed")
+            self._metrics.judged(new.event, word, now_ms)
+            if self._traces is not None:
+                self._traces.committed(new.event, word, len(batch), now_ms)
             if isinstance(result, Accepted):
                 leases.extend(result.leases)
             else:
@@ -226,6 +277,8 @@ class Ingest:
                 future.set_exception(receipt)
         if leases:
             self._sender.take(leases)
+        if self._on_stored is not None:
+            self._on_stored()
 
     def _give_back(self, new: NewEvent) -> None:
         for delivery in new.deliveries:

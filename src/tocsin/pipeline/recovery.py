@@ -7,9 +7,10 @@ import msgspec
 from tocsin.core.clock import Clock
 from tocsin.core.delivery import DeliveryPhase
 from tocsin.core.errors import Unprocessable
-from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId
+from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId, prefixed
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import AmendmentResult, DeliveryQuery, DeliveryRow, Page, Retry
+from tocsin.engine.rows import AmendmentResult, DeliveryQuery, DeliveryRow, Note, Page, Retry
+from tocsin.pipeline.audit import record_of
 
 GIVEN_UP = frozenset({DeliveryPhase.EXPIRED})
 """What a recovery takes unless it is told otherwise."""
@@ -50,7 +51,9 @@ class Recovery:
         phases: frozenset[DeliveryPhase] = GIVEN_UP,
         dry_run: bool = False,
     ) -> int:
-        """Send again what a destination missed, oldest first; return how many deliveries that is.
+        """Send again what a destination missed, oldest first; return how many deliveries that is, once it is done.
+
+        Whoever cannot wait, or has more than ``deliveries_max``, asks for a job (``pipeline/jobs.py``).
 
         The deliveries are the old ones made due again, so that an event that is delivered at last says so, and a
         second recovery of the same time finds nothing more to do. It goes forward in batches, each durable by itself:
@@ -79,6 +82,12 @@ class Recovery:
         found = await self._collect(query, first)
         if dry_run:
             return len(found) // _ID_BYTES
+        record = record_of(
+            "destination.recovered", prefixed("dst", destination_id), {"count": len(found) // _ID_BYTES}
+        )
+        if found and record is not None:
+            # First, since the batches are commits of their own: what a crash leaves half done is told too.
+            await self._engine.catalog_write([Note(record)])
         return await self._put_back(organisation_id, found)
 
     async def _collect(self, query: DeliveryQuery, page: Page[DeliveryRow]) -> bytearray:

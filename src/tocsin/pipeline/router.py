@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tocsin.core.condition import Condition, read_condition
 from tocsin.core.destination import Destination, is_glob, matches
 from tocsin.core.event import Dialect, Severity
+from tocsin.core.identifiers import DestinationId
 
 
 class RoutingTable:
     """The enabled destinations of one organisation, those for exact sources found without looking at the rest.
 
     A thousand PromptJang endpoints have a thousand different sources, and an event concerns one of them.
+
+    Attributes:
+        conditions: of the destinations that have one, read and ready to be evaluated.
     """
 
     def __init__(self, destinations: Iterable[Destination]) -> None:
         self._by_source: dict[str, list[Destination]] = {}
         self._any_source: list[Destination] = []
+        self.conditions: dict[DestinationId, Condition] = {}
         for destination in sorted(destinations, key=lambda each: each.id):
             if not destination.enabled or not destination.address:
                 continue
+            if destination.filter.where is not None:
+                self.conditions[destination.id] = read_condition(destination.filter.where)
             sources = destination.filter.sources
             if sources and not any(is_glob(source) for source in sources):
                 for source in dict.fromkeys(sources):
@@ -36,7 +44,10 @@ class RoutingTable:
         subject: str | None,
         severity: Severity | None,
     ) -> list[Destination]:
-        """Return the destinations whose filter an event of these attributes passes, each once."""
+        """Return the destinations whose filter an event of these attributes passes, each once.
+
+        Their conditions are not asked: see ``Conditions``.
+        """
         return [
             destination
             for group in (self._by_source.get(source, ()), self._any_source)

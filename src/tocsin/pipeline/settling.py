@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import msgspec
@@ -84,14 +84,27 @@ class Settler:
 
     Args:
         on_settled: called with how many settlements were recorded.
+        on_verdicts: called with these settlements, and of each whether its lease still stood.
     """
 
-    def __init__(self, engine: Engine, *, on_settled: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_settled: Callable[[int], None],
+        on_verdicts: Callable[[Sequence[Settlement], Sequence[bool]], None] | None = None,
+    ) -> None:
         self._engine = engine
         self._on_settled = on_settled
+        self._on_verdicts = on_verdicts
         self._waiting: list[Settlement] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
+
+    @property
+    def waiting(self) -> int:
+        """How many settlements wait for their batch."""
+        return len(self._waiting)
 
     def add(self, settlement: Settlement) -> None:
         """Record a settlement soon."""
@@ -122,7 +135,7 @@ class Settler:
 
     async def _record(self, batch: list[Settlement]) -> None:
         try:
-            await self._settle(batch)
+            verdicts = await self._settle(batch)
         except Exception:  # noqa: BLE001  whatever it is, it lies with one of them
             # That one must not take the others with it, which were sent and would be sent again.
             if len(batch) == 1:
@@ -132,16 +145,19 @@ class Settler:
             await self._record(batch[:middle])
             await self._record(batch[middle:])
         else:
-            self._on_settled(len(batch))
+            self._note(batch, verdicts)
 
-    async def _settle(self, batch: list[Settlement]) -> None:
+    def _note(self, batch: list[Settlement], verdicts: list[bool]) -> None:
+        self._on_settled(len(batch))
+        if self._on_verdicts is not None:
+            self._on_verdicts(batch, verdicts)
+
+    async def _settle(self, batch: list[Settlement]) -> list[bool]:
         while True:
             try:
-                await self._engine.settle(batch)
+                return await self._engine.settle(batch)
             except Unavailable:
                 await asyncio.sleep(_PAUSE_S)
-            else:
-                return
 
     async def _record_without_exchange(self, settlement: Settlement) -> None:
         """Keep at least what became of a delivery whose attempt the engine does not take."""
@@ -156,9 +172,10 @@ class Settler:
                 error_class=None if made.error_class is None else ErrorClass.INTERNAL,
                 error=None if made.error_class is None else "the attempt's record could not be stored",
             )
+        noted = [msgspec.structs.replace(settlement, attempt=attempt)]
         try:
-            await self._settle([msgspec.structs.replace(settlement, attempt=attempt)])
+            verdicts = await self._settle(noted)
         except Exception:  # noqa: BLE001  it is logged; the lease runs out, and the delivery is tried again
             _log.exception("settlement_lost", delivery=settlement.lease.delivery_id.hex())
         else:
-            self._on_settled(1)
+            self._note(noted, verdicts)

@@ -1,7 +1,8 @@
 """An event as each format writes it for a webhook.
 
 An event's data is one JSON document already, so it is put into the enclosing one as it stands: no number loses a
-digit on the way, and nothing is decoded.
+digit on the way, and nothing is decoded. An event that came as a CloudEvent leaves as it came: with its own id, its
+extensions, and its data in their own content type.
 
 Sources: Standard Webhooks specification, "Payload structure"; CloudEvents 1.0.2, JSON event format and HTTP protocol
 binding.
@@ -10,20 +11,20 @@ binding.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import assert_never
 from urllib.parse import quote
 
 import msgspec
 
 from tocsin.core.clock import rfc3339
+from tocsin.core.cloudevents import JSON, SPEC_VERSION, Content, Kept, kept_of, written
 from tocsin.core.destination import Format
 from tocsin.core.event import Event
 from tocsin.core.identifiers import prefixed
 
-JSON = "application/json"
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 
-_SPEC_VERSION = "1.0"
 _URI_REFERENCE = "/:?#[]@!$&'()*+,;=%-._~"
 """What a URI reference may hold as it is (RFC 3986), letters and digits aside."""
 _PLAIN = re.compile(r"[!#$&-~]*")
@@ -46,16 +47,16 @@ def render(event: Event, form: Format) -> Rendered:
     """Return an event as a webhook gets it."""
     match form:
         case Format.RAW:
-            return Rendered(event.data)
+            return Rendered(*_content(event, kept_of(event), nothing=b"null"))
         case Format.STANDARD:
             return Rendered(_standard(event))
         case Format.CLOUDEVENTS:
-            return Rendered(_spliced({**_attributes(event), "datacontenttype": JSON}, event.data), CLOUDEVENTS_JSON)
+            return Rendered(_structured(event, kept_of(event)), CLOUDEVENTS_JSON)
         case Format.CLOUDEVENTS_BINARY:
-            attributes = _attributes(event)
-            return Rendered(
-                event.data, headers=tuple((f"ce-{name}", header_text(attributes[name])) for name in attributes)
-            )
+            kept = kept_of(event)
+            attributes = _attributes(event, kept)
+            headers = tuple((f"ce-{name}", header_text(written(attributes[name]))) for name in attributes)
+            return Rendered(*_content(event, kept, nothing=b""), headers)
     assert_never(form)
 
 
@@ -75,20 +76,62 @@ def _standard(event: Event) -> bytes:
     return _spliced({"type": event.type, "timestamp": rfc3339(event.time_ms, milliseconds=True)}, event.data)
 
 
-def _attributes(event: Event) -> dict[str, str]:
-    """Return an event's CloudEvents attributes, with ``data`` and what describes it left out."""
-    attributes = {
-        "specversion": _SPEC_VERSION,
+def _attributes(event: Event, kept: Kept | None) -> dict[str, bool | int | str]:
+    """Return an event's CloudEvents attributes, with ``data`` and its content type left out."""
+    attributes: dict[str, bool | int | str] = {
+        "specversion": SPEC_VERSION,
         "id": prefixed("evt", event.id),
         "source": quote(event.source, safe=_URI_REFERENCE),
         "type": event.type,
-        "time": rfc3339(event.time_ms, milliseconds=True),
     }
+    if kept is not None and event.replay_of is None:
+        # A replay is to be taken as a new event, and receivers drop what has a known id and source.
+        attributes["id"] = kept.id
+    if kept is None or kept.time is None:
+        attributes["time"] = rfc3339(event.time_ms, milliseconds=True)
+    else:
+        attributes["time"] = kept.time
     if event.subject:
         attributes["subject"] = event.subject
+    if kept is not None:
+        if kept.dataschema is not None:
+            attributes["dataschema"] = kept.dataschema
+        attributes |= kept.extensions
     return attributes
 
 
-def _spliced(members: dict[str, str], data: bytes) -> bytes:
-    """Return a JSON object of these members and, last, ``data`` as it stands."""
-    return b'%b,"data":%b}' % (msgspec.json.encode(members)[:-1], data)
+def _structured(event: Event, kept: Kept | None) -> bytes:
+    attributes = _attributes(event, kept)
+    content = Content.JSON if kept is None else kept.content
+    content_type = None if kept is None else kept.datacontenttype
+    if content_type is not None or content is not Content.NONE:
+        attributes["datacontenttype"] = content_type or JSON
+    if content is Content.NONE:
+        return msgspec.json.encode(attributes)
+    return _spliced(attributes, event.data, "data_base64" if content is Content.BASE64 else "data")
+
+
+def _content(event: Event, kept: Kept | None, *, nothing: bytes) -> tuple[bytes, str]:
+    """Return an event's data as their producer wrote them, and their content type.
+
+    Args:
+        nothing: what to return for an event without data.
+    """
+    if kept is None:
+        return event.data, JSON
+    content_type = kept.datacontenttype or JSON
+    match kept.content:
+        case Content.JSON:
+            return event.data, content_type
+        case Content.TEXT:
+            return msgspec.json.decode(event.data, type=str).encode(), content_type
+        case Content.BASE64:
+            return b64decode(msgspec.json.decode(event.data, type=str)), content_type
+        case Content.NONE:
+            return nothing, JSON if nothing else content_type
+    assert_never(kept.content)
+
+
+def _spliced(members: dict[str, bool | int | str] | dict[str, str], data: bytes, name: str = "data") -> bytes:
+    """Return a JSON object of these members and, last, the data as they stand."""
+    return b'%b,"%b":%b}' % (msgspec.json.encode(members)[:-1], name.encode(), data)

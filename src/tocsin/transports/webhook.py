@@ -8,12 +8,13 @@ from functools import partial
 import msgspec
 
 from tocsin.core.clock import Clock
-from tocsin.core.delivery import Attempt, Deferred, Delivered, ErrorClass, Exchange, Outcome, Rejected
+from tocsin.core.delivery import Attempt, Deferred, Delivered, ErrorClass, Exchange, Lease, Outcome, Rejected
 from tocsin.core.destination import MASK, Destination, Format
 from tocsin.core.event import Dialect, Event
 from tocsin.core.headers import header_fault, masked, retry_after_s
 from tocsin.core.identifiers import DestinationId, prefixed
 from tocsin.core.signature import sign_promptjang, sign_standard, standard_key
+from tocsin.core.trace import TRACEPARENT, attempt_traceparent
 from tocsin.transports.addresses import Place, UrlFault
 from tocsin.transports.outbound import USER_AGENT, Reply, Request, Sends
 from tocsin.transports.protocol import Done, LiveSecret, Shipment, Target
@@ -103,6 +104,9 @@ class WebhookTransport:
             rendered = render(shipment.lease.event, template.format)
             said = () if template.sets_content_type else (("Content-Type", rendered.content_type),)
             own = said + rendered.headers + _signed(template, shipment.lease.event, started_ms, rendered.body)
+            trace = shipment.lease.event.trace
+            if trace is not None:
+                own += _traced(template, shipment.lease, trace)
         except (ValueError, OverflowError) as error:  # such as text that no encoding can write
             text = f"the event cannot be written: {type(error).__name__}"
             self._refuse(shipment, done, template, (ErrorClass.INTERNAL, text), started_ms)
@@ -222,6 +226,14 @@ def _signed(template: _Template, event: Event, now_ms: int, body: bytes) -> Head
         if isinstance(correlation_id, str) and correlation_id:
             headers.append(("X-PJ-Correlation-ID", header_text(correlation_id)))
     return tuple(headers)
+
+
+def _traced(template: _Template, lease: Lease, trace: str) -> Headers:
+    """Return the header by which the receiver goes on with the event's trace, unless the operator sets it."""
+    told = attempt_traceparent(trace, lease.delivery_id, lease.number)
+    if told is None or any(name.lower() == TRACEPARENT for name, _ in template.headers):
+        return ()
+    return ((TRACEPARENT, told),)
 
 
 def _template(target: Target, place: Place | UrlFault) -> _Template:

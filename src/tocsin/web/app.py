@@ -72,6 +72,7 @@ class App:
         report: called with every answer.
         body_deadline_s: from a request's head to the last byte of its body.
         bodies_bytes_max: of all bodies in memory at once.
+        timer: returns, for a dialect, what is told the seconds that each of its answers took.
     """
 
     def __init__(
@@ -82,11 +83,14 @@ class App:
         report: Report,
         body_deadline_s: float,
         bodies_bytes_max: int,
+        timer: Callable[[str], Callable[[float], None]] = lambda _name: lambda _seconds: None,
     ) -> None:
         memory = BodyMemory(bodies_bytes_max)
 
         def endpoint(route: Route) -> Endpoint:
-            return Endpoint(route, body_deadline_s=body_deadline_s, report=report, memory=memory)
+            return Endpoint(
+                route, body_deadline_s=body_deadline_s, report=report, memory=memory, took=timer(route.name)
+            )
 
         longest_first = sorted(areas, key=lambda area: len(area.prefix), reverse=True)
         self._areas = [(area.prefix, endpoint(_nobodys(area))) for area in longest_first]

@@ -6,10 +6,12 @@ import hmac
 
 import msgspec
 
+from tocsin.core.audit import Actor, ActorKind
 from tocsin.core.errors import NotPermitted
 from tocsin.core.event import Environment
 from tocsin.core.identifiers import KeyId, OrganisationId
 from tocsin.core.organisation import Scope, key_digest
+from tocsin.pipeline.audit import Audit
 from tocsin.pipeline.catalog import Catalog
 
 
@@ -17,13 +19,22 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Whoever made a request.
 
     Attributes:
-        key_id: the key that was shown; None where the dialect lets a request in without one.
+        key_id, key_name: of the key that was shown; None where the dialect lets a request in without one.
     """
 
     organisation_id: OrganisationId
     environment: Environment
     scopes: frozenset[Scope]
     key_id: KeyId | None = None
+    key_name: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """Who this is in the audit trail."""
+        if self.key_id is None:
+            return Actor(kind=ActorKind.OTHER)
+        kind = ActorKind.OPERATOR if Scope.OPERATOR in self.scopes else ActorKind.KEY
+        return Actor(kind=kind, key_id=self.key_id, name=self.key_name)
 
     def require(self, scope: Scope) -> None:
         """Return if this key has the scope.
@@ -39,10 +50,14 @@ class KeyRing:
     """Finds the principal of an API key.
 
     A key is looked up by its digest, so the time a look-up takes tells nothing about the key.
+
+    Args:
+        audit: where it is noted who acts; None keeps no audit trail.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, audit: Audit | None = None) -> None:
         self._catalog = catalog
+        self._audit = audit
 
     def find(self, key: str) -> Principal | None:
         """Return who this key is, or None when nobody."""
@@ -55,7 +70,19 @@ class KeyRing:
             environment=found.environment,
             scopes=found.scopes,
             key_id=found.id,
+            key_name=found.name,
         )
+
+    def note(self, principal: Principal, client: str) -> None:
+        """Note for the audit trail that this principal acts, from here to the end of the request.
+
+        Every dialect does so where it lets a request in that may change something.
+
+        Args:
+            client: the peer's address.
+        """
+        if self._audit is not None:
+            self._audit.enter(principal.organisation_id, principal.actor, client)
 
 
 def bearer(header: str | None) -> str | None:

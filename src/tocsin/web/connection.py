@@ -12,6 +12,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tocsin.web.body import BODY_IS_HERE
+from tocsin.web.streaming import CONNECTION, Pieces
 
 _SLICE_BYTES = 4096
 """What is parsed at a time: as many requests as it holds may wait beyond the limit."""
@@ -90,6 +91,9 @@ class BoundedConnection(HttpToolsProtocol):
     _head_timer: TimerHandle | None = None
     _unread_timer: TimerHandle | None = None
     _refusal: bytes | None = None
+    _pieces: Pieces | None = None
+    """Of the streaming answer that is being sent."""
+    _shutting_down = False
     _in_head = False
     _offers_upgrade = False
     _hosts = 0
@@ -112,6 +116,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._disarm_unread_timer()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        if self._pieces is not None:
+            self._pieces.lost()
 
     def data_received(self, data: bytes) -> None:
         self._held += data
@@ -202,6 +208,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self._offers_upgrade:
             self.scope[BODY_IS_HERE] = True  # type: ignore[typeddict-unknown-key]
+            self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
             super().on_message_complete()
 
     def _head_bytes(self) -> int:
@@ -211,6 +218,31 @@ class BoundedConnection(HttpToolsProtocol):
         """Make the parser stop; whoever fed it refuses the request."""
         self._refusal = status
         raise ValueError(status)
+
+    # -- streaming answers ------------------------------------------------------------------------------
+
+    def begin_stream(self, pieces: Pieces) -> None:
+        """Tell these pieces when the server shuts down, and when the client has gone."""
+        self._pieces = pieces
+        if self._shutting_down:
+            pieces.shut_down()
+        if self.transport.is_closing():
+            pieces.lost()
+
+    def end_stream(self) -> None:
+        """Tell them nothing more."""
+        self._pieces = None
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Begin to end: uvicorn's call at a shutdown."""
+        self._shutting_down = True
+        super().shutdown()
+        if self._pieces is not None:
+            self._pieces.shut_down()
 
     # -- refusing ---------------------------------------------------------------------------------------
 

@@ -49,6 +49,8 @@ class Guard:
         if allowance.retry_after_s is not None:
             raise RateLimited("Rate limit exceeded", retry_after_s=allowance.retry_after_s)
         principal.require(scope)
+        if scope is not Scope.READ:
+            self._keys.note(principal, request.client)
         return principal
 
     def finish(self, request: Request, response: Response) -> None:

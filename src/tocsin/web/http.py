@@ -7,6 +7,7 @@ function of a ``Request``, so that each route is written once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,9 @@ from tocsin.web.body import Body, BodyMemory
 
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
+_BODILESS = frozenset({204, 304})
+"""A length of 0 would be one of 204 that must not be there, and of 304 a wrong one. Source: RFC 9110, section 8.6."""
+
 _MEMORY_BYTES = 67_108_864
 _encode = msgspec.json.Encoder().encode
 
@@ -90,7 +94,7 @@ class Response(msgspec.Struct, kw_only=True):
     """One answer.
 
     Attributes:
-        headers: names in lower case; content-length is added.
+        headers: names in lower case; content-length is added, but for statuses that have no body.
     """
 
     status: int
@@ -99,7 +103,9 @@ class Response(msgspec.Struct, kw_only=True):
 
     async def send(self, scope: Scope, send: Send) -> None:
         """Send it as the answer to a request; HEAD gets no body."""
-        headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
+        headers = self.headers
+        if self.status not in _BODILESS:
+            headers = [*headers, (b"content-length", b"%d" % len(self.body))]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
 
@@ -137,7 +143,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
             above the limit.
         head: of a GET: HEAD is answered like it, without the body. False where the GET changes something, which HEAD
             must not do (RFC 9110, section 9.2.1); it is refused then.
-        hot: looked up before Starlette's routing; the path has no parameters.
     """
 
     method: str
@@ -149,11 +154,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body_limit_first: bool = True
     head: bool = True
     finish: Finish | None = None
-    hot: bool = False
 
 
 Report = Callable[[Route, Request, int, Exception | None], None]
-"""Takes note of an answer: its status, and a fault of ours if there was one."""
+"""Takes note of an answer: its status, and the error or the fault of ours that it tells, if there was one."""
 
 
 class Endpoint:
@@ -161,16 +165,24 @@ class Endpoint:
 
     Args:
         body_deadline_s: from the head to the last byte of the body.
-        report: called with every answer's status and with a fault of ours, if there was one.
+        report: called with every answer's status, and with the error or the fault of ours that it tells.
+        took: called with the seconds that it took to make each answer.
         memory: of all endpoints together; None is one of this endpoint's own.
     """
 
     def __init__(
-        self, route: Route, *, body_deadline_s: float, report: Report, memory: BodyMemory | None = None
+        self,
+        route: Route,
+        *,
+        body_deadline_s: float,
+        report: Report,
+        memory: BodyMemory | None = None,
+        took: Callable[[float], None] | None = None,
     ) -> None:
         self.route = route
         self._body_deadline_s = body_deadline_s
         self._report = report
+        self._took = took
         self._memory = BodyMemory(_MEMORY_BYTES) if memory is None else memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,6 +197,7 @@ class Endpoint:
 
     async def _answer(self, request: Request, body: Body) -> Response:
         route = self.route
+        began_s = perf_counter()
         fault: Exception | None = None
         try:
             if route.body_limit_first:
@@ -195,8 +208,7 @@ class Endpoint:
             response = await route.handler(request)
         except TocsinError as error:
             response = route.errors(request, error)
-            if response.status >= 500:
-                fault = error
+            fault = error
         except Exception as error:  # noqa: BLE001  the one place that turns a fault of ours into an answer
             fault = error
             response = route.errors(request, TocsinError("internal error"))
@@ -206,6 +218,8 @@ class Endpoint:
             # What is left of the body would be taken for the next request.
             response.headers = [*response.headers, _CLOSE]
         self._report(route, request, response.status, fault)
+        if self._took is not None:
+            self._took(perf_counter() - began_s)
         return response
 
     def _check_head(self, request: Request) -> None:

@@ -9,6 +9,7 @@ import structlog
 from tocsin.core.errors import TocsinError
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import Info
+from tocsin.pipeline.measuring import Measuring
 from tocsin.telemetry import Metrics
 from tocsin.web.errors import retry_after, status_of
 from tocsin.web.http import Handler, Request, Response, Route, json_response
@@ -16,14 +17,16 @@ from tocsin.web.http import Handler, Request, Response, Route, json_response
 NAME = "operations"
 _BODY_BYTES_MAX = 65_536
 _log = structlog.get_logger("tocsin.operations")
-_EXPOSITION = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_EXPOSITION = (b"content-type", EXPOSITION_TYPE.encode())
 
 
 class Operations:
     """``/ready`` and ``/metrics``."""
 
-    def __init__(self, *, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, *, engine: Engine, metrics: Metrics, measuring: Measuring) -> None:
         self._engine = engine
+        self._measuring = measuring
         self._metrics = metrics
         self._writable = True
 
@@ -46,6 +49,7 @@ class Operations:
     async def _expose(self, _request: Request) -> Response:
         with contextlib.suppress(TocsinError):
             await self._probe()
+        await self._measuring.refresh()
         return Response(status=200, body=self._metrics.exposition(), headers=[_EXPOSITION])
 
     async def _probe(self) -> Info:

@@ -65,6 +65,11 @@ class HttpServer:
         config.timeout_graceful_shutdown = limits.shutdown_s  # type: ignore[assignment]
         self._server = _Uvicorn(config)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.server_state.connections)
+
     async def serve(self) -> None:
         """Serve until ``stop``."""
         await self._server.serve(sockets=[self._socket])

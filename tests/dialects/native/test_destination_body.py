@@ -99,8 +99,15 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
-def test_a_condition_on_the_data_is_an_unknown_field() -> None:
-    assert faulty_names(WEBHOOK | {"filter": {"where": "$.a == 1"}}) == ["filter.where"]
+@pytest.mark.parametrize("where", [1, True, {}, ["a"]])
+def test_a_condition_on_the_data_is_a_text_or_null(where: Any) -> None:
+    assert faulty_names(WEBHOOK | {"filter": {"where": where}}) == ["filter.where"]
+
+
+@pytest.mark.parametrize("where", [None, "amount > `100`", " a "])
+def test_a_condition_is_kept_as_it_is_written(where: str | None) -> None:
+    spec = creation(filter={"where": where})
+    assert spec.filter == Filter(where=where)
 
 
 @pytest.mark.parametrize(

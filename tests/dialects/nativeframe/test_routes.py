@@ -20,10 +20,12 @@ from tocsin.core.organisation import Organisation
 from tocsin.dialects.nativeframe import NativeFrame, NativeFrameLimits
 from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.destinations import DestinationBounds, Destinations
 from tocsin.pipeline.ingest import Ingest, IngestLimits
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.vault import Vault
+from tocsin.telemetry import Metrics
 from tocsin.transports.addresses import AddressPolicy, UrlChecks
 from tocsin.web.auth import KeyRing
 from tocsin.web.http import Endpoint
@@ -88,6 +90,7 @@ class House:
         ingest = Ingest(
             engine=self.engine,
             catalog=self.catalog,
+            conditions=Conditions(metrics=Metrics(), clock=clock, limits=ConditionLimits()),
             sender=NoSender(),
             clock=clock,
             ids=ids,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tocsin.core.delivery import EventStatus
+from tocsin.core.destination import Filter
 from tocsin.core.errors import InvalidRequest
 from tocsin.core.event import Dialect, Environment, Severity
 from tocsin.core.identifiers import DestinationId, OrganisationId
@@ -13,11 +14,19 @@ from tocsin.dialects.promptjang.listing import EventListing, parse_cursor, parse
 from tocsin.engine.rows import EventQuery
 
 ORGANISATION = OrganisationId(b"o" * 16)
+NOW_MS = 1_779_796_800_000
+DAY_MS = 86_400_000
 HEX = "000102030405060708090a0b0c0d0e0f"
 
 
 def parsed(**query: str) -> EventListing:
-    return parse_listing(query, organisation_id=ORGANISATION, environment=Environment.TEST, limits=PromptJangLimits())
+    return parse_listing(
+        query,
+        organisation_id=ORGANISATION,
+        environment=Environment.TEST,
+        now_ms=NOW_MS,
+        limits=PromptJangLimits(),
+    )
 
 
 def query_of(**query: str) -> EventQuery:
@@ -47,6 +56,8 @@ def test_every_filter_reaches_the_query() -> None:
         since="2026-05-26T12:00:00Z",
         until="2026-05-26T12:00:01+00:00",
         severity="high",
+        subject="trace-*",
+        q="ORD-1",
         destination=f"dst_{HEX}",
     )
     assert found == EventQuery(
@@ -54,11 +65,11 @@ def test_every_filter_reaches_the_query() -> None:
         environment=Environment.TEST,
         dialect=Dialect.PROMPTJANG,
         source=f"promptjang/endpoint/ep_{HEX}",
-        type="order.created",
+        filter=Filter(types=("order.created",), subjects=("trace-*",), severities=(Severity.HIGH,)),
+        text="ORD-1",
         status=EventStatus.DELIVERED,
         since_ms=1_779_796_800_000,
         until_ms=1_779_796_801_000,
-        severity=Severity.HIGH,
         destination_id=DestinationId(bytes.fromhex(HEX)),
         with_data=False,
     )
@@ -76,9 +87,8 @@ def test_every_status_can_be_asked_for(status: EventStatus) -> None:
         {"endpoint_id": "ep_unknown"},
         {"endpoint_id": ""},
         {"endpoint_id": f"dst_{HEX}"},
-        {"endpoint_id": f"ep_{HEX}", "dialect": "pushgo"},
-        {"endpoint_id": f"ep_{HEX}", "source": "buildable"},
         {"event_type": "a", "type": "b"},
+        {"event_type": "a,b", "type": "[!ab]"},
         {"destination": "dst_1"},
     ],
 )
@@ -86,10 +96,65 @@ def test_what_cannot_match_is_an_empty_list_and_no_error(query: dict[str, str]) 
     assert parsed(**query).query is None
 
 
-def test_two_names_of_one_thing_may_agree() -> None:
-    source = f"promptjang/endpoint/ep_{HEX}"
-    assert query_of(endpoint_id=f"ep_{HEX}", source=source, dialect="promptjang").source == source
-    assert query_of(event_type="a", type="a").type == "a"
+def test_an_endpoint_stands_beside_a_source_and_a_dialect() -> None:
+    found = query_of(endpoint_id=f"ep_{HEX}", source="promptjang/*", dialect="promptjang,pushgo")
+    assert (found.source, found.dialect) == (f"promptjang/endpoint/ep_{HEX}", Dialect.PROMPTJANG)
+    assert found.filter == Filter(sources=("promptjang/*",), dialects=(Dialect.PROMPTJANG, Dialect.PUSHGO))
+
+
+@pytest.mark.parametrize(
+    ("query", "types"),
+    [
+        ({"type": "order.*"}, ("order.*",)),
+        ({"event_type": "order.[!c]*"}, ("order.[!c]*",)),
+        ({"type": "a,b?,c"}, ("a", "b?", "c")),
+        ({"event_type": "a", "type": "a"}, ("a",)),
+        ({"event_type": "a*", "type": "a*"}, ("a*",)),
+        ({"event_type": "a.b,c.d", "type": "a.*,x"}, ("a.b",)),
+        ({"event_type": "a.*", "type": "a.b,c.d"}, ("a.b",)),
+        ({"type": "[]]"}, ("[]]",)),
+        ({"type": "[[]"}, ("[[]",)),
+        ({"type": "[!]]x[a-c]"}, ("[!]]x[a-c]",)),
+        ({"type": "a" * 400}, ("a" * 400,)),
+    ],
+)
+def test_types_are_patterns_with_commas_between_them(query: dict[str, str], types: tuple[str, ...]) -> None:
+    assert query_of(**query).filter.types == types
+
+
+def test_sources_and_subjects_may_have_commas_of_their_own() -> None:
+    found = query_of(source="urn:a,b/*", subject="x,?")
+    assert (found.filter.sources, found.filter.subjects) == (("urn:a,b/*",), ("x,?",))
+
+
+def test_dialects_and_severities_may_be_several() -> None:
+    found = query_of(dialect="pushgo,pingpilot", severity="critical,high")
+    assert found.filter.dialects == (Dialect.PUSHGO, Dialect.PINGPILOT)
+    assert found.filter.severities == (Severity.CRITICAL, Severity.HIGH)
+
+
+@pytest.mark.parametrize(
+    ("query", "since_ms"),
+    [
+        ({"q": "a"}, NOW_MS - 7 * DAY_MS),
+        ({"q": "a", "until": "2026-05-20T12:00:00Z"}, NOW_MS - 13 * DAY_MS),
+        ({"q": "a", "until": "2026-06-26T12:00:00Z"}, NOW_MS - 7 * DAY_MS),
+    ],
+)
+def test_a_text_is_searched_for_in_the_latest_week_unless_said_otherwise(
+    query: dict[str, str], since_ms: int
+) -> None:
+    found = parsed(**query)
+    assert found.searched_since_ms == since_ms
+    assert found.query is not None
+    assert found.query.since_ms == since_ms
+
+
+def test_a_text_is_searched_for_since_when_it_is_asked_for() -> None:
+    found = parsed(q="a" * 200, since="2026-05-01T12:00:00Z")
+    assert found.searched_since_ms is None
+    assert found.query is not None
+    assert (found.query.text, found.query.since_ms) == ("a" * 200, NOW_MS - 25 * DAY_MS)
 
 
 @pytest.mark.parametrize(
@@ -121,12 +186,22 @@ def test_two_names_of_one_thing_may_agree() -> None:
         {"cursor": "A" * 21},
         {"cursor": "A" * 23},
         {"cursor": "A" * 22, "offset": "1"},
-        {"q": "order"},
         {"q": ""},
-        {"type": "order.*"},
-        {"event_type": "order.?reated"},
-        {"source": "[a]"},
-        {"source": "*", "status": "FAILED"},
+        {"q": "a" * 201},
+        {"type": ""},
+        {"type": "a,,b"},
+        {"type": "a" * 401},
+        {"type": ",".join("a" * 21)},
+        {"type": "order.[a"},
+        {"type": "a,[]"},
+        {"event_type": "[!]"},
+        {"event_type": "a*", "type": "*b"},
+        {"source": "[a]["},
+        {"source": "", "status": "FAILED"},
+        {"subject": "["},
+        {"dialect": "pushgo,smtp"},
+        {"dialect": "pushgo,"},
+        {"severity": "high, low"},
         {"status": "FAILED", "limit": "0"},
     ],
 )

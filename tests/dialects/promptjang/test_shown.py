@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tocsin.core.clock import rfc3339
 from tocsin.core.delivery import (
     Attempt,
     Delivery,
@@ -28,6 +29,7 @@ from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, Organisa
 from tocsin.core.organisation import Organisation
 from tocsin.dialects.promptjang import parsing
 from tocsin.dialects.promptjang.limits import PromptJangLimits
+from tocsin.dialects.promptjang.listing import EventListing
 from tocsin.dialects.promptjang.rendering import (
     error_response,
     event_detail,
@@ -88,7 +90,8 @@ def test_an_event_in_a_list_has_the_published_members() -> None:
 
 def test_a_page_tells_how_to_go_on_and_whether_the_total_is_exact() -> None:
     rows = [EventRow(event(), EventStatus.DELIVERED)]
-    exact = event_page(Page(rows=rows, next_cursor=b"\xff\xfe", total=142), limit=1, offset=7)
+    asked = EventListing(query=None, limit=1, offset=7, cursor=None)
+    exact = event_page(Page(rows=rows, next_cursor=b"\xff\xfe", total=142), asked)
     assert exact == {
         "events": [event_summary(rows[0])],
         "total": 142,
@@ -96,7 +99,8 @@ def test_a_page_tells_how_to_go_on_and_whether_the_total_is_exact() -> None:
         "offset": 7,
         "next_cursor": "__4",
     }
-    capped = event_page(Page(rows=[], next_cursor=None, total=10_000, total_is_exact=False), limit=1, offset=0)
+    asked = EventListing(query=None, limit=1, offset=0, cursor=None)
+    capped = event_page(Page(rows=[], next_cursor=None, total=10_000, total_is_exact=False), asked)
     assert capped == {
         "events": [],
         "total": 10_000,
@@ -104,6 +108,21 @@ def test_a_page_tells_how_to_go_on_and_whether_the_total_is_exact() -> None:
         "offset": 0,
         "next_cursor": None,
         "total_is_exact": False,
+    }
+
+
+def test_a_page_that_was_cut_off_says_so_and_since_when_a_text_was_searched_for() -> None:
+    asked = EventListing(query=None, limit=1, offset=0, cursor=None, searched_since_ms=AT_MS)
+    page: Page[EventRow] = Page(rows=[], next_cursor=b"\xff\xfe", total=0, total_is_exact=False, partial=True)
+    assert event_page(page, asked) == {
+        "events": [],
+        "total": 0,
+        "limit": 1,
+        "offset": 0,
+        "next_cursor": "__4",
+        "total_is_exact": False,
+        "partial": True,
+        "since": rfc3339(AT_MS),
     }
 
 

@@ -17,7 +17,9 @@ from tocsin.dialects.pushgo import PushGo, PushGoLimits
 from tocsin.engine.rows import MailboxOp, MailboxResult, SaveDevice
 from tocsin.engine.sqlite.engine import SqliteEngine
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.ingest import Ingest, IngestLimits
+from tocsin.telemetry import Metrics
 from tocsin.web.auth import KeyRing
 from tocsin.web.http import Request
 from tocsin.web.passwords import ChannelPasswords, PasswordLimits
@@ -74,6 +76,7 @@ class Gateway:
         ingest = Ingest(
             engine=engine,
             catalog=catalog,
+            conditions=Conditions(metrics=Metrics(), clock=clock, limits=ConditionLimits()),
             sender=NobodySends(),
             clock=clock,
             ids=IdSequence(os.urandom),

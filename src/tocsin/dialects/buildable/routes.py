@@ -62,7 +62,6 @@ class Buildable:
             errors=rendering.error_response,
             name="buildable",
             body_limit_bytes=self._limits.body_max_bytes,
-            hot=True,
         )
 
     async def emit(self, request: Request) -> Response:
@@ -95,21 +94,16 @@ class Buildable:
         )
 
     async def _page(self, consumer: Consumer, wanted: parsing.Query) -> Page[Standing]:
-        offset = (wanted.page - 1) * wanted.page_size
-        if wanted.state is None:
-            return await self._consumption.unstarted(
-                consumer, wanted.full_name, since_ms=wanted.since_ms, limit=wanted.page_size, offset=offset
-            )
         if wanted.state is TransactionState.PENDING:
             # A transaction begins in processing, so nothing ever waits in pending.
             return Page(rows=[], next_cursor=None, total=0)
-        return await self._consumption.started(
+        return await self._consumption.list(
             consumer,
             wanted.full_name,
             wanted.state,
             since_ms=wanted.since_ms,
             limit=wanted.page_size,
-            offset=offset,
+            offset=(wanted.page - 1) * wanted.page_size,
         )
 
     async def update(self, request: Request) -> Response:

@@ -27,6 +27,7 @@ from tocsin.dialects.native.rendering import (
 )
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import AmendmentResult, AttemptQuery, Cancel, DeliveryQuery, DeliveryRow, Retry
+from tocsin.pipeline.audit import record_of
 from tocsin.pipeline.catalog import Catalog
 from tocsin.web.auth import Principal
 from tocsin.web.guard import Guard
@@ -104,7 +105,7 @@ class DeliveryRoutes:
             limit=listing.limit,
             cursor=listing.cursor,
         )
-        return page_response("deliveries", page, self._shown)
+        return page_response("deliveries", page, self.shown)
 
     async def get(self, request: Request) -> Response:
         """Return one delivery with a page of its attempts, oldest first."""
@@ -116,7 +117,7 @@ class DeliveryRoutes:
             limit=listing.limit,
             cursor=listing.cursor,
         )
-        return json_response(200, {**self._shown(row), **page_members("attempts", page, attempt_shown)})
+        return json_response(200, {**self.shown(row), **page_members("attempts", page, attempt_shown)})
 
     async def retry(self, request: Request) -> Response:
         """Make a delivery due now, whatever became of it."""
@@ -124,20 +125,22 @@ class DeliveryRoutes:
         delivery = (await self._found(principal, request)).delivery
         if self._catalog.find_destination(principal.organisation_id, delivery.destination_id) is None:
             raise Conflict("the destination of this delivery was deleted", code="destination_deleted")
-        amendment = Retry(principal.organisation_id, delivery.id, self._clock.now_ms())
+        record = record_of("delivery.retried", prefixed(DELIVERY, delivery.id))
+        amendment = Retry(principal.organisation_id, delivery.id, self._clock.now_ms(), record)
         (result,) = await self._engine.amend([amendment])
         if result is AmendmentResult.REFUSED:
             raise Conflict("the delivery is being sent right now", code="delivery_sending")
-        return json_response(202, self._shown(await self._found(principal, request)))
+        return json_response(202, self.shown(await self._found(principal, request)))
 
     async def cancel(self, request: Request) -> Response:
         """Stop a delivery; of one that is being sent, what comes back is still recorded."""
         principal = self._guard.guard(request, Scope.MANAGE)
         delivery = (await self._found(principal, request)).delivery
-        (result,) = await self._engine.amend([Cancel(principal.organisation_id, delivery.id)])
+        record = record_of("delivery.cancelled", prefixed(DELIVERY, delivery.id))
+        (result,) = await self._engine.amend([Cancel(principal.organisation_id, delivery.id, record)])
         if result is AmendmentResult.REFUSED:
             raise Conflict("nothing is left of the delivery to cancel", code="delivery_final")
-        return json_response(200, self._shown(await self._found(principal, request)))
+        return json_response(200, self.shown(await self._found(principal, request)))
 
     async def _found(self, principal: Principal, request: Request) -> DeliveryRow:
         """Return the delivery of the path and its event; another organisation's is not there."""
@@ -150,7 +153,8 @@ class DeliveryRoutes:
                     return DeliveryRow(delivery, event)
         raise NotFound("delivery not found")
 
-    def _shown(self, row: DeliveryRow) -> dict[str, Any]:
+    def shown(self, row: DeliveryRow) -> dict[str, Any]:
+        """Return a delivery as lists show it."""
         delivery, event = row.delivery, row.event
         destination = self._catalog.find_destination(delivery.organisation_id, delivery.destination_id)
         return {

@@ -27,6 +27,7 @@ from tocsin.dialects.native.reading import (
     nullable,
     number,
     object_in,
+    plain_text,
     read_body,
     text,
     whole,
@@ -142,6 +143,8 @@ def _filter(limits: NativeLimits) -> Reader:
             "types": patterns,
             "subjects": patterns,
             "severities": Field(listed(choice(Severity), most=len(Severity))),
+            # What the expression says is judged with the address, where every dialect's destinations are.
+            "where": Field(nullable(plain_text)),
         }
     )
 

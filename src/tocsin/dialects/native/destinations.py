@@ -8,10 +8,12 @@ from tocsin.core.destination import Destination, Transport
 from tocsin.core.errors import Conflict, NotFound, Unprocessable
 from tocsin.core.identifiers import DestinationId, OrganisationId, prefixed
 from tocsin.core.organisation import Scope
-from tocsin.dialects.native.destination_body import DestinationBodies, filter_shown, retry_shown
+from tocsin.dialects.native.destination_body import DestinationBodies, Recovering, filter_shown, retry_shown
 from tocsin.dialects.native.errors import PRECONDITION_FAILED
+from tocsin.dialects.native.jobs import job_accepted
 from tocsin.dialects.native.limits import NativeLimits
 from tocsin.dialects.native.listing import page_of, page_response, read_listing, read_query
+from tocsin.dialects.native.phases import WORDS
 from tocsin.dialects.native.reading import flag_word
 from tocsin.dialects.native.rendering import (
     DELIVERY,
@@ -22,15 +24,21 @@ from tocsin.dialects.native.rendering import (
     time_shown,
 )
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionFailure
 from tocsin.pipeline.destinations import DestinationBounds, Destinations
+from tocsin.pipeline.jobs import Jobs
 from tocsin.pipeline.recovery import Recovery
 from tocsin.web.guard import Guard
 from tocsin.web.http import Handler, Request, Response, json_response
 
 
-def destination_shown(destination: Destination) -> dict[str, Any]:
-    """Return a destination; the secrets of its address are masked, its signing secrets left out."""
-    return {
+def destination_shown(destination: Destination, failure: ConditionFailure | None = None) -> dict[str, Any]:
+    """Return a destination; the secrets of its address are masked, its signing secrets left out.
+
+    Args:
+        failure: how its condition last failed; only then there is a member that tells it.
+    """
+    shown = {
         "id": prefixed(DESTINATION, destination.id),
         "name": destination.name,
         "description": destination.description,
@@ -54,6 +62,14 @@ def destination_shown(destination: Destination) -> dict[str, Any]:
         "created_at": time_shown(destination.created_ms),
         "updated_at": time_shown(destination.updated_ms),
     }
+    if failure is not None:
+        shown["condition_failure"] = {
+            "count": failure.count,
+            "reason": failure.reason,
+            "event_id": prefixed(EVENT, failure.event_id),
+            "at": time_shown(failure.at_ms),
+        }
+    return shown
 
 
 def state_of(destination: Destination) -> str:
@@ -97,6 +113,7 @@ class DestinationRoutes:
         catalog: Catalog,
         destinations: Destinations,
         recovery: Recovery,
+        jobs: Jobs,
         transports: frozenset[Transport],
         bounds: DestinationBounds,
         limits: NativeLimits,
@@ -105,6 +122,7 @@ class DestinationRoutes:
         self._catalog = catalog
         self._destinations = destinations
         self._recovery = recovery
+        self._jobs = jobs
         self._transports = transports
         self._limits = limits
         self._bodies = DestinationBodies(limits=limits, bounds=bounds)
@@ -130,7 +148,9 @@ class DestinationRoutes:
         principal = self._guard.guard(request, Scope.READ)
         listing = read_listing(request, {}, self._limits)
         page = page_of(self._catalog.destinations(principal.organisation_id), listing)
-        return page_response("destinations", page, destination_shown)
+        return page_response(
+            "destinations", page, lambda each: destination_shown(each, self._destinations.condition_failure(each))
+        )
 
     async def create(self, request: Request) -> Response:
         """Make a destination; its signing secret is shown in this answer alone."""
@@ -142,7 +162,8 @@ class DestinationRoutes:
 
     async def get(self, request: Request) -> Response:
         """Return one destination."""
-        return _answer(200, self._found(request, Scope.READ))
+        found = self._found(request, Scope.READ)
+        return _answer(200, found, failure=self._destinations.condition_failure(found))
 
     async def change(self, request: Request) -> Response:
         """Replace the fields that are given."""
@@ -196,18 +217,30 @@ class DestinationRoutes:
 
     async def recover(self, request: Request) -> Response:
         """Send again what the destination missed; with ``dry_run`` only say how much that is."""
-        destination = self._found(request, Scope.MANAGE)
+        principal = self._guard.guard(request, Scope.MANAGE)
+        destination = find_destination(self._catalog, principal.organisation_id, request.path["destination_id"])
         dry_run: bool = read_query(request, {"dry_run": flag_word}).get("dry_run", False)
         wanted = self._bodies.recovering(request.body)
-        count = await self._recovery.recover(
+        if dry_run:
+            count = await self._recovery.recover(
+                destination.organisation_id,
+                destination.id,
+                since_ms=wanted.since_ms,
+                until_ms=wanted.until_ms,
+                phases=wanted.phases,
+                dry_run=True,
+            )
+            return json_response(200, {"count": count})
+        job = await self._jobs.recovery(
             destination.organisation_id,
             destination.id,
+            environment=principal.environment,
+            wanted=_recovery_shown(destination, wanted),
             since_ms=wanted.since_ms,
             until_ms=wanted.until_ms,
             phases=wanted.phases,
-            dry_run=dry_run,
         )
-        return json_response(200 if dry_run else 202, {"count": count})
+        return job_accepted(job)
 
     def _found(self, request: Request, scope: Scope) -> Destination:
         """Return the destination of the path; another organisation's is not there."""
@@ -249,8 +282,10 @@ def find_destination(catalog: Catalog, organisation_id: OrganisationId, text: st
     return found
 
 
-def _answer(status: int, destination: Destination, *, secret: str | None = None) -> Response:
-    shown = destination_shown(destination)
+def _answer(
+    status: int, destination: Destination, *, secret: str | None = None, failure: ConditionFailure | None = None
+) -> Response:
+    shown = destination_shown(destination, failure)
     if secret is not None:
         shown["secret"] = secret
     return json_response(status, shown, [(b"etag", etag(destination).encode())])
@@ -261,3 +296,13 @@ def _lost_race(request: Request, error: Conflict) -> Conflict:
     if error.code != "changed_meanwhile" or request.header(b"if-match") is None:
         return error
     return Conflict("the destination has another revision by now", code=PRECONDITION_FAILED)
+
+
+def _recovery_shown(destination: Destination, wanted: Recovering) -> dict[str, str | list[str]]:
+    """Return what a recovery is about, in the words in which it is asked for."""
+    shown: dict[str, str | list[str]] = {
+        "destination": prefixed(DESTINATION, destination.id),
+        "since": time_shown(wanted.since_ms),
+        "status": sorted(WORDS[phase] for phase in wanted.phases),
+    }
+    return shown if wanted.until_ms is None else {**shown, "until": time_shown(wanted.until_ms)}

@@ -6,19 +6,26 @@ from tocsin.core.clock import Clock
 from tocsin.core.destination import Transport
 from tocsin.core.identifiers import IdSequence
 from tocsin.dialects.native.account import AccountRoutes
+from tocsin.dialects.native.audit import AuditRoutes
 from tocsin.dialects.native.channels import ChannelRoutes
+from tocsin.dialects.native.cloudevents import CloudEventRoute
 from tocsin.dialects.native.deliveries import DeliveryRoutes
 from tocsin.dialects.native.destinations import DestinationRoutes
 from tocsin.dialects.native.errors import error_response, not_found
 from tocsin.dialects.native.incidents import IncidentRoutes
-from tocsin.dialects.native.limits import NativeLimits
+from tocsin.dialects.native.jobs import EventFilter, JobRoutes
+from tocsin.dialects.native.limits import CloudEventsLimits, NativeLimits
 from tocsin.dialects.native.organisations import OrganisationRoutes
+from tocsin.dialects.native.stream import StreamRoutes
 from tocsin.dialects.native.transactions import TransactionRoutes
 from tocsin.engine.protocol import Engine
 from tocsin.pipeline.account import Accounts, Categories
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.destinations import DestinationBounds, Destinations
+from tocsin.pipeline.ingest import Ingest
+from tocsin.pipeline.jobs import Jobs
 from tocsin.pipeline.keys import Keys
+from tocsin.pipeline.live import Live
 from tocsin.pipeline.recovery import Recovery
 from tocsin.web.guard import Guard
 from tocsin.web.http import Request, Response, Route
@@ -32,8 +39,10 @@ class Native:
     """The native API.
 
     Args:
+        events: how the list of events reads what it is narrowed by.
         transports: those that are there.
         bounds: the same that ``destinations`` has.
+        cloudevents: the limits of that route.
         plan_changes: whether a key that may manage an organisation may also change its plan.
     """
 
@@ -43,8 +52,12 @@ class Native:
         guard: Guard,
         catalog: Catalog,
         engine: Engine,
+        ingest: Ingest,
         destinations: Destinations,
         recovery: Recovery,
+        jobs: Jobs,
+        events: EventFilter,
+        live: Live,
         keys: Keys,
         accounts: Accounts,
         categories: Categories,
@@ -54,10 +67,12 @@ class Native:
         transports: frozenset[Transport],
         bounds: DestinationBounds,
         limits: NativeLimits,
+        cloudevents: CloudEventsLimits,
         plan_changes: bool = True,
     ) -> None:
         self._guard = guard
         self._limits = limits
+        self._cloudevents = CloudEventRoute(guard=guard, ingest=ingest, clock=clock, limits=cloudevents)
         self._account = AccountRoutes(
             accounts=accounts,
             categories=categories,
@@ -66,20 +81,25 @@ class Native:
             finish=guard.finish,
             plan_changes=plan_changes,
         )
+        deliveries = DeliveryRoutes(guard=guard, catalog=catalog, engine=engine, clock=clock, limits=limits)
         self._groups = (
             DestinationRoutes(
                 guard=guard,
                 catalog=catalog,
                 destinations=destinations,
                 recovery=recovery,
+                jobs=jobs,
                 transports=transports,
                 bounds=bounds,
                 limits=limits,
             ),
             ChannelRoutes(guard=guard, catalog=catalog, passwords=passwords, clock=clock, ids=ids, limits=limits),
-            DeliveryRoutes(guard=guard, catalog=catalog, engine=engine, clock=clock, limits=limits),
+            deliveries,
+            StreamRoutes(guard=guard, catalog=catalog, live=live, delivery_shown=deliveries.shown, limits=limits),
             IncidentRoutes(guard=guard, catalog=catalog, engine=engine, limits=limits),
             TransactionRoutes(guard=guard, engine=engine, limits=limits),
+            JobRoutes(guard=guard, engine=engine, jobs=jobs, events=events, limits=limits),
+            AuditRoutes(guard=guard, engine=engine, limits=limits),
             OrganisationRoutes(guard=guard, catalog=catalog, keys=keys, clock=clock, ids=ids, limits=limits),
         )
 
@@ -98,7 +118,7 @@ class Native:
             for group in self._groups
             for method, path, handler in group.handlers()
         )
-        return ours + self._account.routes()
+        return (self._cloudevents.route(PREFIX, NAME), *ours, *self._account.routes())
 
     def not_found(self, request: Request) -> Response:
         """Return the answer to a path below ``/api/v1`` that is nobody's."""

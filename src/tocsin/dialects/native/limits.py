@@ -12,6 +12,7 @@ class NativeLimits(msgspec.Struct, frozen=True, kw_only=True):
         body_bytes_max: of any request.
         page_default, page_max: rows in a list.
         cursor_characters_max, term_characters_max: of a list's cursor, and of a text that it is narrowed by.
+        filter_characters_max: of a text in a replay's filter.
         name_characters_max, description_characters_max: of what is stored.
         url_characters_max, headers_max: of a webhook's address.
         patterns_max, pattern_characters_max: of each list of a filter.
@@ -25,6 +26,7 @@ class NativeLimits(msgspec.Struct, frozen=True, kw_only=True):
     page_max: int = 100
     cursor_characters_max: int = 512
     term_characters_max: int = 256
+    filter_characters_max: int = 2048
     name_characters_max: int = 128
     description_characters_max: int = 1000
     url_characters_max: int = 2048
@@ -36,3 +38,22 @@ class NativeLimits(msgspec.Struct, frozen=True, kw_only=True):
     device_key_characters_max: int = 256
     password_bytes_min: int = 8
     password_bytes_max: int = 128
+
+
+class CloudEventsLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of the route that takes CloudEvents.
+
+    Attributes:
+        body_bytes_max: of a request, one event or a whole batch.
+        batch_events_max: in one batch; what is stored in one commit, by the intake's own default.
+        attribute_characters_max: of the value of an attribute.
+        extensions_max, name_characters_max: attributes that the specification does not know, and their names.
+        idempotency_ms: how long an id is recognised as one that was stored.
+    """
+
+    body_bytes_max: int = 1_048_576
+    batch_events_max: int = 256
+    attribute_characters_max: int = 1024
+    extensions_max: int = 64
+    name_characters_max: int = 64
+    idempotency_ms: int = 7 * 86_400_000

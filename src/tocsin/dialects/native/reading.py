@@ -166,6 +166,13 @@ def number(least: float, most: float) -> Reader:
     return read
 
 
+def plain_text(value: Any) -> str:
+    """Read a text as it is."""
+    if not isinstance(value, str):
+        raise wrong("must be a text")
+    return value
+
+
 def whole(least: int, most: int) -> Reader:
     """Return a reader of a whole number within these bounds, both included."""
     reason = f"must be a whole number from {least} to {most}"

@@ -43,6 +43,8 @@ class Access:
             organisation_id = await self._tokens.check(shown)
             found = Principal(organisation_id=organisation_id, environment=Environment.LIVE, scopes=GRANTABLE_SCOPES)
         found.require(scope)
+        if scope is Scope.MANAGE:
+            self._keys.note(found, request.client)
         return found
 
     async def key_holder(self, request: Request, scope: Scope) -> Principal:

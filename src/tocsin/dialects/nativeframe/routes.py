@@ -9,7 +9,7 @@ from tocsin.core.delivery import Delivery, DeliveryPhase, phase_of
 from tocsin.core.destination import Destination
 from tocsin.core.errors import Conflict, InvalidRequest, NotFound, TocsinError
 from tocsin.core.event import Dialect, Event
-from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId, dashed, parse_prefixed
+from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId, dashed, parse_prefixed, prefixed
 from tocsin.core.organisation import Scope
 from tocsin.dialects.nativeframe.access import Access
 from tocsin.dialects.nativeframe.faults import Fault, FaultCode, InvalidFields
@@ -19,6 +19,7 @@ from tocsin.dialects.nativeframe.rendering import STATUS_OF_PHASE, error_respons
 from tocsin.dialects.nativeframe.webhooks import Webhooks
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import AmendmentResult, Cancel, DeliveryQuery, DeliveryRow
+from tocsin.pipeline.audit import record_of
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.destinations import Destinations
 from tocsin.pipeline.ingest import Ingest
@@ -153,7 +154,8 @@ class NativeFrame:
             raise Conflict("the delivery is being sent", code="delivery_in_flight")
         if phase not in _WAITING:
             raise Conflict(f"the delivery is final: {STATUS_OF_PHASE[phase]}", code="delivery_final")
-        (result,) = await self._engine.amend([Cancel(organisation_id, delivery_id)])
+        record = record_of("delivery.cancelled", prefixed("dlv", delivery_id))
+        (result,) = await self._engine.amend([Cancel(organisation_id, delivery_id, record)])
         if result is AmendmentResult.REFUSED:
             raise Conflict("the delivery is final", code="delivery_final")
         after = await self._delivery(organisation_id, webhook.id, delivery_id)
@@ -199,4 +201,5 @@ class NativeFrame:
             token, expires_ms = await self._tokens.mint(principal.organisation_id, ttl_s)
         except InvalidRequest as error:
             raise InvalidFields([Fault(name, reason, FaultCode.RANGE) for name, reason in error.fields]) from error
+        await self._catalog.note("token.minted", {"expires_at": rfc3339(expires_ms)})
         return json_response(201, {"jwt": token, "expiresAt": rfc3339(expires_ms)}, _NO_STORE)

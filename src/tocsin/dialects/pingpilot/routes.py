@@ -116,7 +116,6 @@ class PingPilot:
                 name="pingpilot",
                 body_limit_bytes=self._limits.body_bytes,
                 body_limit_first=False,
-                hot=True,
             )
             for path in ("/api/v1/event", "/api/v1/events")
         )

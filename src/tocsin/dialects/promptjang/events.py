@@ -159,6 +159,7 @@ class EventRoutes:
             request.query,
             organisation_id=principal.organisation_id,
             environment=principal.environment,
+            now_ms=self._clock.now_ms(),
             limits=self._limits,
         )
         page = None
@@ -166,7 +167,7 @@ class EventRoutes:
             page = await self._engine.search(
                 listing.query, limit=listing.limit, cursor=listing.cursor, offset=listing.offset
             )
-        return json_response(200, event_page(page, limit=listing.limit, offset=listing.offset))
+        return json_response(200, event_page(page, listing))
 
     async def get(self, request: Request) -> Response:
         """Return one event, whichever dialect it came by, with its deliveries and attempts."""

@@ -15,6 +15,10 @@ class PromptJangLimits(msgspec.Struct, frozen=True, kw_only=True):
         idempotency_ms: how long an ``Idempotency-Key`` is remembered.
         page_default: rows in a list of events that does not say how many.
         page_max: rows in a list of events.
+        values_max: values that one filter of the list may name, with commas between them.
+        pattern_characters_max: of each of them.
+        search_characters_max: of the text that is searched for.
+        search_window_ms: how far back a text is searched for where the request does not say since when.
         deliveries_max: deliveries shown in one event's detail.
         attempts_max: attempts shown of one delivery, or of an event that was sent to no endpoint.
         url_max_characters: of an endpoint's URL, or of a set of keys'.
@@ -32,6 +36,10 @@ class PromptJangLimits(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_ms: int = 7 * 86_400_000
     page_default: int = 50
     page_max: int = 100
+    values_max: int = 20
+    pattern_characters_max: int = 400
+    search_characters_max: int = 200
+    search_window_ms: int = 7 * 86_400_000
     deliveries_max: int = 500
     attempts_max: int = 500
     url_max_characters: int = 2048

@@ -14,7 +14,7 @@ from tocsin.core.errors import TocsinError
 from tocsin.core.event import Dialect, Event
 from tocsin.core.identifiers import created_ms, prefixed
 from tocsin.core.organisation import ApiKey, Organisation
-from tocsin.dialects.promptjang.listing import show_cursor
+from tocsin.dialects.promptjang.listing import EventListing, show_cursor
 from tocsin.dialects.promptjang.parsing import ENDPOINT, endpoint_of_source
 from tocsin.engine.rows import EventRow, Page
 from tocsin.web.errors import retry_after, status_of
@@ -61,17 +61,21 @@ def event_summary(row: EventRow) -> dict[str, Any]:
     }
 
 
-def event_page(page: Page[EventRow] | None, *, limit: int, offset: int) -> dict[str, Any]:
+def event_page(page: Page[EventRow] | None, listing: EventListing) -> dict[str, Any]:
     """Return a list of events; ``page`` is None where nothing can match what was asked for."""
     shown: dict[str, Any] = {
         "events": [] if page is None else [event_summary(row) for row in page.rows],
         "total": 0 if page is None else page.total,
-        "limit": limit,
-        "offset": offset,
+        "limit": listing.limit,
+        "offset": listing.offset,
         "next_cursor": None if page is None else show_cursor(page.next_cursor),
     }
     if page is not None and not page.total_is_exact:
         shown["total_is_exact"] = False
+    if page is not None and page.partial:
+        shown["partial"] = True
+    if listing.searched_since_ms is not None:
+        shown["since"] = rfc3339(listing.searched_since_ms)
     return shown
 
 

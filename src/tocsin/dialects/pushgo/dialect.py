@@ -71,10 +71,10 @@ class PushGo:
     def routes(self) -> tuple[Route, ...]:
         """Return every route of the dialect."""
         return (
-            self._route("POST", "/event/create", self._events.create, hot=True),
-            self._route("POST", "/event/update", self._events.update, hot=True),
-            self._route("POST", "/event/close", self._events.close, hot=True),
-            self._route("POST", "/message", self._messages.post, hot=True),
+            self._route("POST", "/event/create", self._events.create),
+            self._route("POST", "/event/update", self._events.update),
+            self._route("POST", "/event/close", self._events.close),
+            self._route("POST", "/message", self._messages.post),
             self._route("GET", "/message", self._messages.get, head=False),
             self._route("POST", "/device/register", self._devices.register),
             self._route("POST", "/channel/device", self._devices.change),
@@ -105,7 +105,6 @@ class PushGo:
         path: str,
         handler: Handler,
         *,
-        hot: bool = False,
         head: bool = True,
         body_limit_bytes: int | None = None,
     ) -> Route:
@@ -120,5 +119,4 @@ class PushGo:
             body_limit_first=False,
             head=head,
             finish=self._envelope.finish,
-            hot=hot,
         )

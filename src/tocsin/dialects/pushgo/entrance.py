@@ -48,6 +48,13 @@ class Entrance:
             NotAuthenticated: ``authentication_failed``: a bearer that nobody has, or none where one is needed.
             NotPermitted: ``missing_scope``.
         """
+        found = self._found(request)
+        found.require(scope)
+        if scope is Scope.MANAGE:
+            self._keys.note(found, request.client)
+        return found
+
+    def _found(self, request: Request) -> Principal:
         header = request.header(b"authorization")
         token = bearer(header)
         if token is None:
@@ -59,7 +66,6 @@ class Entrance:
         found = self._keys.find(token)
         if found is None:
             raise _stranger()
-        found.require(scope)
         return found
 
     def channel(self, organisation_id: OrganisationId, channel_id: ChannelId) -> Channel:

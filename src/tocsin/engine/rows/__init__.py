@@ -1,13 +1,16 @@
 """The values that cross the engine's border: batches in, results out, queries and pages."""
 
+from tocsin.engine.rows.audit import AuditQuery
 from tocsin.engine.rows.catalog import (
     CatalogDelta,
     CatalogOp,
     CatalogResult,
     Entity,
+    Note,
     Remove,
     Save,
 )
+from tocsin.engine.rows.jobs import JobQuery, JobResult, SaveJob
 from tocsin.engine.rows.mailboxes import (
     AckItem,
     KeepSubscriptions,
@@ -28,16 +31,20 @@ from tocsin.engine.rows.queries import (
     MailboxQuery,
     Page,
     Query,
+    StandingQuery,
+    StandingRow,
     SubscriptionQuery,
     TailPage,
     TransactionQuery,
     TransactionRow,
-    UnstartedQuery,
+    TransactionTally,
 )
 from tocsin.engine.rows.store import (
     Durability,
     EngineRefused,
     Info,
+    Measures,
+    QueueDepth,
 )
 from tocsin.engine.rows.writes import (
     Acceptance,
@@ -70,6 +77,7 @@ __all__ = [
     "Amendment",
     "AmendmentResult",
     "AttemptQuery",
+    "AuditQuery",
     "Begin",
     "Cancel",
     "CatalogDelta",
@@ -88,16 +96,21 @@ __all__ = [
     "IncidentQuery",
     "IncidentRefused",
     "Info",
+    "JobQuery",
+    "JobResult",
     "KeepSubscriptions",
     "KeyConflict",
     "MailboxOp",
     "MailboxQuery",
     "MailboxResult",
+    "Measures",
     "Move",
     "NewEvent",
+    "Note",
     "Page",
     "PutItem",
     "Query",
+    "QueueDepth",
     "QuotaExceeded",
     "Remove",
     "Repeated",
@@ -105,13 +118,16 @@ __all__ = [
     "RetryAt",
     "Save",
     "SaveDevice",
+    "SaveJob",
     "Settlement",
+    "StandingQuery",
+    "StandingRow",
     "Subscribe",
     "SubscriptionQuery",
     "TailPage",
     "TransactionQuery",
     "TransactionRow",
     "TransactionStep",
-    "UnstartedQuery",
+    "TransactionTally",
     "Unsubscribe",
 ]

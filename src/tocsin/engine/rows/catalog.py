@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from tocsin.core.audit import AuditRecord
 from tocsin.core.destination import Destination
 from tocsin.core.identifiers import OrganisationId
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
@@ -33,7 +34,13 @@ class Remove(msgspec.Struct, frozen=True):
     id: bytes
 
 
-CatalogOp = Save | Remove
+class Note(msgspec.Struct, frozen=True):
+    """Keep a record of what else is done, or of what is not the catalog's."""
+
+    record: AuditRecord
+
+
+CatalogOp = Save | Remove | Note
 
 
 class CatalogResult(StrEnum):

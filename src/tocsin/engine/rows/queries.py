@@ -12,6 +12,7 @@ from tocsin.core.delivery import (
     EventStatus,
     RecordedAttempt,
 )
+from tocsin.core.destination import Filter
 from tocsin.core.device import MailboxItem
 from tocsin.core.event import Dialect, Environment, Event, Severity
 from tocsin.core.identifiers import ChannelId, DeliveryId, DestinationId, EventId, OrganisationId
@@ -26,22 +27,30 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     Attributes:
         next_cursor: None on the last page.
-        total: all that match; counted to 10,000 at the most.
-        total_is_exact: False where the count stopped there.
+        total: all that match; counted to 10,000 at the most, and for no longer than the engine's bound.
+        total_is_exact: False where the count stopped there: there are at least so many.
+        partial: the search stopped at the engine's bound before the page was full, or even before it found anything;
+            the cursor goes on from there.
     """
 
     rows: list[T]
     next_cursor: bytes | None
     total: int
     total_is_exact: bool = True
+    partial: bool = False
 
 
 class Query(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """A search whose rows are of type T; times are inclusive, of acceptance, in milliseconds."""
+    """A search whose rows are of type T; times are inclusive, of acceptance, in milliseconds.
+
+    Attributes:
+        counted: False spares counting all that match; the page's total is then not to be relied on.
+    """
 
     organisation_id: OrganisationId
     since_ms: int | None = None
     until_ms: int | None = None
+    counted: bool = True
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -52,22 +61,31 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class EventQuery(Query[EventRow], frozen=True, kw_only=True):
-    """Events, newest first.
+    """Events, newest first, that fulfil everything that is given.
+
+    A search that finds little among much is cut off at the engine's bound; its page is ``partial`` then.
 
     Attributes:
+        filter: which events, by the rules of a destination's filter; it has no condition on the data.
+        dialect, source, type, subject, severity: exact values, which need not be safe from being read as patterns.
+        text: stands in the data, ASCII capitals and small letters being the same; see ``core.spelling``.
         destination_id: those with a delivery to it.
         with_data: False leaves the data out, which may be a mebibyte each; the events' data is empty then.
         subject: those of one incident or thing, oldest first with ``ascending``.
+        unreplayed: True leaves out those that another took the place of.
     """
 
+    filter: Filter = Filter()
     dialect: Dialect | None = None
     environment: Environment | None = None
     source: str | None = None
     type: str | None = None
     subject: str | None = None
+    text: str | None = None
     severity: Severity | None = None
     status: EventStatus | None = None
     destination_id: DestinationId | None = None
+    unreplayed: bool = False
     with_data: bool = True
     ascending: bool = False
 
@@ -80,7 +98,7 @@ class DeliveryRow(msgspec.Struct, frozen=True):
 
 
 class DeliveryQuery(Query[DeliveryRow], frozen=True, kw_only=True):
-    """Deliveries, newest first.
+    """Deliveries, newest first, or oldest first with ``ascending``.
 
     Attributes:
         environment: of the event.
@@ -99,6 +117,7 @@ class DeliveryQuery(Query[DeliveryRow], frozen=True, kw_only=True):
     status_code: int | None = None
     attempts_min: int | None = None
     with_data: bool = True
+    ascending: bool = False
 
 
 class AttemptQuery(Query[RecordedAttempt], frozen=True, kw_only=True):
@@ -108,15 +127,44 @@ class AttemptQuery(Query[RecordedAttempt], frozen=True, kw_only=True):
     event_id: EventId | None = None
 
 
-class UnstartedQuery(Query[Event], frozen=True, kw_only=True):
-    """Events of one type that a consumer group has not started, oldest first.
+class TransactionTally(msgspec.Struct, frozen=True, kw_only=True):
+    """How many consumer groups have begun an event.
 
-    Its cost follows the rows returned, not the events stored.
+    Attributes:
+        processing: how many of them are at work on it.
+    """
+
+    total: int
+    processing: int
+
+
+class StandingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a consumer group stands with one event, all of it at the same moment.
+
+    Attributes:
+        transaction: the group's own, without its output, which may be long; None where it has none.
+        tally: of all groups.
+    """
+
+    event: Event
+    transaction: Transaction | None
+    tally: TransactionTally
+
+
+class StandingQuery(Query[StandingRow], frozen=True, kw_only=True):
+    """Events of one type by where a consumer group stands with them, oldest first.
+
+    The cost follows the rows returned and the groups that have begun them, not the events stored.
+
+    Attributes:
+        state: of the group's transaction; None is what the group may start: events without one, and those whose
+            transaction lapsed.
     """
 
     tx_key: str
     type: str
     environment: Environment
+    state: TransactionState | None = None
 
 
 class TransactionRow(msgspec.Struct, frozen=True):
@@ -162,7 +210,16 @@ class MailboxQuery(Query[MailboxItem], frozen=True, kw_only=True):
 
 
 class TailPage(msgspec.Struct, frozen=True):
-    """Events in the order of their commits, and the cursor to go on from."""
+    """Events in the order of their commits, and the cursor to go on from.
+
+    Attributes:
+        positions: of each event: the cursor that goes on behind it.
+        destinations: where the deliveries of each event go; empty where that was not asked for.
+        more: whether there is something behind the cursor already.
+    """
 
     events: list[Event]
     cursor: int
+    positions: list[int] = []
+    destinations: list[frozenset[DestinationId]] = []
+    more: bool = False

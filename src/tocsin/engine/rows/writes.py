@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from tocsin.core.audit import AuditRecord
 from tocsin.core.delivery import (
     Attempt,
     DeliveryState,
@@ -20,7 +21,11 @@ from tocsin.core.transaction import TransactionState
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event to store, the conditions for it, and where it goes."""
+    """An event to store, the conditions for it, and where it goes.
+
+    Attributes:
+        record: kept with it once it is accepted.
+    """
 
     event: Event
     deliveries: tuple[NewDelivery, ...] = ()
@@ -29,6 +34,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     quota: QuotaCharge | None = None
     mailbox_channel: ChannelId | None = None
     mailbox_expires_ms: int | None = None
+    record: AuditRecord | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -93,18 +99,28 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Stop a live delivery; of one that is being sent, what comes back is kept as a late attempt."""
+    """Stop a live delivery; of one that is being sent, what comes back is kept as a late attempt.
+
+    Attributes:
+        record: kept with it once it is done.
+    """
 
     organisation_id: OrganisationId
     delivery_id: DeliveryId
+    record: AuditRecord | None = None
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Make a delivery due now: a final one goes back into the queue with a fresh schedule."""
+    """Make a delivery due now: a final one goes back into the queue with a fresh schedule.
+
+    Attributes:
+        record: kept with it once it is done.
+    """
 
     organisation_id: OrganisationId
     delivery_id: DeliveryId
     due_ms: int
+    record: AuditRecord | None = None
 
 
 class Deliver(msgspec.Struct, frozen=True):
@@ -114,6 +130,7 @@ class Deliver(msgspec.Struct, frozen=True):
     event_id: EventId
     delivery: NewDelivery
     due_ms: int
+    record: AuditRecord | None = None
 
 
 Amendment = Cancel | Retry | Deliver

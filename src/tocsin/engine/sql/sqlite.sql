@@ -21,8 +21,8 @@ where organisation_id = ?2 and event_type = ?3 and first_id < ?1 and end_id > ?1
 
 -- name: insert_events
 insert into event (seq, bucket, id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data,
-  extension, incident_state, replay_of)
-values {rows:15}
+  extension, incident_state, replay_of, unrouted)
+values {rows:16}
 
 -- name: insert_deliveries
 insert into delivery
@@ -51,8 +51,8 @@ select used from quota where organisation_id = ? and counter = ?
 insert or replace into quota (organisation_id, counter, used) values {rows:3}
 
 -- name: mark_replayed
-insert or replace into replayed (event_id, by_event_id)
-select id, ?1 from event where id = ?2 and organisation_id = ?3
+insert or replace into replayed (event_id, by_event_id, organisation_id)
+select id, ?1, organisation_id from event where id = ?2 and organisation_id = ?3
 
 -- name: fill_mailboxes
 -- One item for each device that subscribes to the channel; the event's id serves as the item's.
@@ -78,6 +78,21 @@ select id, due_ms from (
   from found where id is not null
 )
 where due_ms <= ?
+
+-- name: queue_depth
+-- Read from the index alone. A lease's time is its end: one that ran out is due like what waits.
+select destination_id,
+  sum(due_ms <= ?1),
+  sum(state = 0 and due_ms > ?1),
+  sum(state = 1 and due_ms > ?1),
+  min(iif(due_ms <= ?1, due_ms, null))
+from delivery where state in (0, 1) group by destination_id
+
+-- name: blocked_depth
+select destination_id, count(*) from delivery where lane is not null and state = 2 group by destination_id
+
+-- name: mailbox_depth
+select count(*) from mailbox
 
 -- name: due_of_destination
 select id, due_ms from delivery
@@ -186,36 +201,67 @@ select 1 from delivery where id = ?1 union all select 1 from delivery_history wh
 select type from event where id = ? and organisation_id = ? and environment = ?
 
 -- name: transaction_by_key
-select body from consumer_transaction where event_id = ? and tx_key = ?
+select body, case when ?3 then output end from consumer_transaction where event_id = ?1 and tx_key = ?2
 
 -- name: save_transaction
-insert or replace into consumer_transaction
-  (event_id, tx_key, organisation_id, event_type, state, lease_until_ms, body)
-values (?, ?, ?, ?, ?, ?, ?)
+insert into consumer_transaction
+  (event_id, tx_key, organisation_id, event_type, environment, state, lease_until_ms, body, output)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (event_id, tx_key) do update
+set state = excluded.state, lease_until_ms = excluded.lease_until_ms, body = excluded.body, output = excluded.output
+
+-- name: standings
+-- Events, each with one consumer group's transaction, and how many groups there are and how many of them are at work.
+select e.id, e.organisation_id, e.dialect, e.source, e.type, e.subject, e.severity, e.environment, e.time_ms, e.data,
+  e.extension, e.incident_state, e.replay_of, t.body,
+  (select count(*) from consumer_transaction where organisation_id = e.organisation_id and event_id = e.id),
+  (select count(*) from consumer_transaction
+    where organisation_id = e.organisation_id and event_id = e.id and state = 'processing')
+from event e left join consumer_transaction t on t.event_id = e.id and t.tx_key = ?1
+where e.id in ({marks})
+
+-- name: tallies
+select event_id, count(*), count(*) filter (where state = 'processing') from consumer_transaction
+where organisation_id = ? and event_id in ({marks})
+group by event_id
+
+-- name: started
+select event_id from consumer_transaction indexed by consumer_transaction_by_key
+where organisation_id = ?1 and tx_key = ?2 and event_type = ?3 and environment = ?4 and state = ?5
+  and event_id >= ?6 and event_id < ?7
+order by event_id limit ?8 offset ?9
+
+-- name: started_total
+select count(*) from (
+  select 1 from consumer_transaction indexed by consumer_transaction_by_key
+  where organisation_id = ?1 and tx_key = ?2 and event_type = ?3 and environment = ?4 and state = ?5
+    and event_id >= ?6 and event_id < ?7
+  limit ?8
+)
 
 -- name: runs_of
--- Stretches of started events, in order: from the one that may hold ?5 on, up to ?6.
+-- The next stretches of started events, in order: from the one that may hold ?5 on, up to ?6.
 select first_id, end_id from consumer_run
 where organisation_id = ?1 and tx_key = ?2 and event_type = ?3 and environment = ?4 and first_id < ?6
   and first_id >= coalesce((
     select max(first_id) from consumer_run
     where organisation_id = ?1 and tx_key = ?2 and event_type = ?3 and environment = ?4 and first_id <= ?5
   ), ?5)
-order by first_id
+order by first_id limit ?7
 
--- name: started_between
--- Events of one type in order, each with whether the consumer group has started it.
-select e.id, exists (select 1 from consumer_transaction t where t.event_id = e.id and t.tx_key = ?1)
+-- name: looked_at
+-- The next events of one type, each with whether the consumer group has started it.
+select e.id, exists (select 1 from consumer_transaction t where t.event_id = e.id and t.tx_key = ?2)
 from event e indexed by event_by_type
-where e.organisation_id = ?2 and e.type = ?3 and e.id >= ?5 and e.id < ?6 and e.environment = ?4
-order by e.id
+where e.organisation_id = ?1 and e.type = ?3 and e.environment = ?4 and e.id >= ?5 and e.id < ?6
+order by e.id limit ?7
 
--- name: lapsed_between
-select t.event_id from consumer_transaction t indexed by consumer_transaction_by_lease
-where t.organisation_id = ?2 and t.tx_key = ?1 and t.event_type = ?3 and t.lease_until_ms <= ?7
-  and t.state = 'processing' and t.event_id >= ?5 and t.event_id < ?6
-  and exists (select 1 from event e where e.id = t.event_id and e.environment = ?4)
-order by t.event_id
+-- name: lapsed
+-- The next events whose transaction's lease had run out at ?8.
+select event_id from consumer_transaction indexed by consumer_transaction_by_lease
+where organisation_id = ?1 and tx_key = ?2 and event_type = ?3 and environment = ?4 and state = 'processing'
+  and event_id >= ?5 and event_id < ?6 and lease_until_ms <= ?8
+order by event_id limit ?7
 
 -- name: came_since
 -- Whether an event was stored after the one with this seq, whose id lies within a run.
@@ -247,6 +293,35 @@ insert or replace into catalog (kind, id, organisation_id, name, revision, body)
 
 -- name: catalog_since
 select kind, id, revision, body from catalog where revision > ? order by revision
+
+-- ===== jobs and audit =====
+
+-- name: job_revision
+select revision, organisation_id from job where id = ?
+
+-- name: save_job
+insert or replace into job (id, organisation_id, state, revision, ended_ms, body) values (?, ?, ?, ?, ?, ?)
+
+-- name: open_jobs
+-- A loose index scan: one probe for each organisation that has open jobs, however many those are.
+with recursive found (organisation_id) as (
+  select min(organisation_id) from job where state in ('queued', 'running')
+  union all
+  select (select min(organisation_id) from job
+    where state in ('queued', 'running') and organisation_id > found.organisation_id)
+  from found where found.organisation_id is not null
+)
+select body, revision from job where id in (
+  select (select min(id) from job where organisation_id = found.organisation_id and state in ('queued', 'running'))
+  from found where organisation_id is not null
+)
+order by id limit ?
+
+-- name: jobs_of_organisation
+select id, body, revision from job where organisation_id = ? and id in ({marks})
+
+-- name: insert_audit
+insert into audit (id, organisation_id, actor, key_id, action, subject, body) values {rows:7}
 
 -- ===== mailboxes =====
 
@@ -324,6 +399,14 @@ delete from incident where id in
   (select id from incident where id < ?1 and state = 'closed' and closed_ms < ?2 limit ?3)
 returning 1
 
+-- name: old_jobs
+delete from job where id in (select id from job where ended_ms < ? order by ended_ms limit ?)
+returning 1
+
+-- name: old_audit
+delete from audit where id in (select id from audit where id < ? order by id limit ?)
+returning 1
+
 -- name: drop_event
 delete from event where seq = ?
 
@@ -334,29 +417,77 @@ select id, organisation_id, dialect, source, type, subject, severity, environmen
   incident_state, replay_of
 from event where id in ({marks})
 
--- name: event_of_organisation
+-- name: events_of_organisation
+-- The plus: of many ids SQLite would think that going through all of the organisation's is less.
 select id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data, extension,
   incident_state, replay_of
-from event where organisation_id = ? and id = ?
+from event where +organisation_id = ? and id in ({marks})
 
--- name: live_delivery
+-- name: live_deliveries
 select id, organisation_id, event_id, destination_id, state, attempts, due_ms, status_code, duration_ms, error
-from delivery where organisation_id = ? and id = ?
+from delivery where organisation_id = ? and id in ({marks})
 
--- name: final_delivery
+-- name: final_deliveries
 select id, organisation_id, event_id, destination_id, state, attempts, settled_ms, status_code, duration_ms, error
-from delivery_history where organisation_id = ? and id = ?
+from delivery_history where +organisation_id = ? and id in ({marks})
 
--- name: incident_of_organisation
-select body from incident where organisation_id = ? and id = ?
+-- name: incidents_of_organisation
+select id, body from incident where organisation_id = ? and id in ({marks})
 
--- name: device_of_organisation
-select body from device where organisation_id = ? and key = ?
+-- name: devices_of_organisation
+select key, body from device where organisation_id = ? and key in ({marks})
+
+-- name: types_between
+-- The distinct ones from ?2 up to, not including, ?3, as a JSON list: a loose index scan, one probe for each.
+with recursive found (name) as (
+  select min(type) from event indexed by event_by_type where organisation_id = ?1 and type >= ?2 and type < ?3
+  union all
+  select (select min(type) from event indexed by event_by_type
+    where organisation_id = ?1 and type > found.name and type < ?3)
+  from found where found.name is not null
+  limit ?4
+)
+select json_group_array(name) from found where name is not null
+
+-- name: sources_between
+with recursive found (name) as (
+  select min(source) from event indexed by event_by_source where organisation_id = ?1 and source >= ?2 and source < ?3
+  union all
+  select (select min(source) from event indexed by event_by_source
+    where organisation_id = ?1 and source > found.name and source < ?3)
+  from found where found.name is not null
+  limit ?4
+)
+select json_group_array(name) from found where name is not null
+
+-- name: subjects_between
+with recursive found (name) as (
+  select min(subject) from event indexed by event_by_subject
+  where organisation_id = ?1 and subject >= ?2 and subject < ?3
+  union all
+  select (select min(subject) from event indexed by event_by_subject
+    where organisation_id = ?1 and subject > found.name and subject < ?3)
+  from found where found.name is not null
+  limit ?4
+)
+select json_group_array(name) from found where name is not null
 
 -- name: tail_start
 select coalesce(max(seq), 0) from event
 
 -- name: tail
-select seq, id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data, extension,
-  incident_state, replay_of
-from event where seq > ? order by seq limit ?
+select seq, id, organisation_id, dialect, source, type, subject, severity, environment, time_ms,
+  case when ? then data else x'' end, extension, incident_state, replay_of
+from event where seq > ? and seq <= ? order by seq limit ?
+
+-- name: tail_of
+-- The plus keeps SQLite from going through all that an organisation ever had instead of the few newest of everybody.
+select seq, id, organisation_id, dialect, source, type, subject, severity, environment, time_ms,
+  case when ? then data else x'' end, extension, incident_state, replay_of
+from event where seq > ? and seq <= ? and +organisation_id in ({marks}) order by seq limit ?
+
+-- name: live_destinations
+select event_id, destination_id from delivery where event_id in ({marks})
+
+-- name: final_destinations
+select event_id, destination_id from delivery_history where event_id in ({marks})

@@ -119,7 +119,7 @@ class _Batch:
             self._incidents[moved.id] = self._changed_incidents[moved.id] = moved
             event = msgspec.structs.replace(event, incident_state=moved.state)
         self._stage_keys(new.idempotency, event.id)
-        self._stage_event(event)
+        self._stage_event(event, unrouted=not new.deliveries)
         if new.mailbox_channel is not None:
             self._mailbox_items.append((event.id, new.mailbox_expires_ms, new.mailbox_channel, event.organisation_id))
         if event.replay_of is not None:
@@ -133,9 +133,9 @@ class _Batch:
                 expires_ms = self._now_ms + key.expires_after_ms
                 self._keys.append((key.bucket, key.digest, event_id, key.fingerprint, expires_ms))
 
-    def _stage_event(self, event: Event) -> None:
+    def _stage_event(self, event: Event, *, unrouted: bool) -> None:
         self._seq += 1
-        self._events.append((self._seq, *event_row(event)))
+        self._events.append((self._seq, *event_row(event), 1 if unrouted else None))
         if event.id < self._newest:
             self._fallen.append(event)
         else:

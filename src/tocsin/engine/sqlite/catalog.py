@@ -9,7 +9,8 @@ import apsw
 from tocsin.core.destination import Destination
 from tocsin.core.organisation import Channel
 from tocsin.engine.codec import KIND_NAMES, KINDS, entity_body, entity_of
-from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Save
+from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Remove, Save
+from tocsin.engine.sqlite.audit import keep
 from tocsin.engine.sqlite.sql import SQL, first
 
 
@@ -22,7 +23,7 @@ def write(connection: apsw.Connection, ops: Sequence[CatalogOp]) -> list[Catalog
     results: list[CatalogResult] = []
     for op in ops:
         revision += 1
-        results.append(_save(connection, op, revision) if isinstance(op, Save) else _remove(connection, op, revision))
+        results.append(_carry_out(connection, op, revision))
         if results[-1] is not CatalogResult.DONE:
             connection.execute("rollback to catalog")
             results = [CatalogResult.SKIPPED] * (len(results) - 1) + results[-1:]
@@ -30,6 +31,15 @@ def write(connection: apsw.Connection, ops: Sequence[CatalogOp]) -> list[Catalog
             break
     connection.execute("release catalog")
     return results
+
+
+def _carry_out(connection: apsw.Connection, op: CatalogOp, revision: int) -> CatalogResult:
+    if isinstance(op, Save):
+        return _save(connection, op, revision)
+    if isinstance(op, Remove):
+        return _remove(connection, op, revision)
+    keep(connection, [op.record])
+    return CatalogResult.DONE
 
 
 def since(connection: apsw.Connection, revision: int) -> CatalogDelta:
@@ -64,8 +74,7 @@ def _save(connection: apsw.Connection, op: Save, revision: int) -> CatalogResult
     return CatalogResult.DONE
 
 
-def _remove(connection: apsw.Connection, op: CatalogOp, revision: int) -> CatalogResult:
-    assert not isinstance(op, Save)
+def _remove(connection: apsw.Connection, op: Remove, revision: int) -> CatalogResult:
     kind = KIND_NAMES[op.kind]
     found = first(connection, "catalog_entry", kind, op.id)
     if found is None or found[1] or found[2] != op.organisation_id:

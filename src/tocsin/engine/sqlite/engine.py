@@ -11,10 +11,12 @@ from typing import TypeVar
 import apsw
 import msgspec
 
-from tocsin.core.clock import Clock
+from tocsin.core.audit import AuditRecord
+from tocsin.core.clock import DAY_MS, Clock
 from tocsin.core.delivery import Lease
 from tocsin.core.errors import Unavailable
 from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.job import Job
 from tocsin.core.transaction import Transaction, TransactionRefusal
 from tocsin.engine.rows import (
     Acceptance,
@@ -28,22 +30,27 @@ from tocsin.engine.rows import (
     Durability,
     Finished,
     Info,
+    JobResult,
     MailboxOp,
     MailboxResult,
+    Measures,
     NewEvent,
     Page,
     Query,
     Remove,
+    SaveJob,
     Settlement,
     TailPage,
     TransactionStep,
 )
-from tocsin.engine.sqlite import accept, catalog, find, mailbox, search, settle, tend, transact
+from tocsin.engine.sqlite import accept, audit, catalog, find, jobs, mailbox, measure, search, settle, tend, transact
 from tocsin.engine.sqlite.connection import DirectoryLock, check_version, make_directory, open_reader, open_writer
+from tocsin.engine.sqlite.event_search import ScanBounds
 from tocsin.engine.sqlite.readers import Readers
 from tocsin.engine.sqlite.sql import SQL, first
-from tocsin.engine.sqlite.unstarted import Lesson, learn
+from tocsin.engine.sqlite.unstarted import Halted, Lesson, learn
 from tocsin.engine.sqlite.writer import Writer
+from tocsin.telemetry import Metrics
 
 T = TypeVar("T")
 
@@ -57,9 +64,14 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
         patience_s: how long results of attempts wait for an accept to share its commit with.
         readers: read-only connections.
         query_max_s: a search that takes longer is stopped.
+        scan_events_max: events that a search looks at for one page, where no index leads to what it wants alone.
+        scan_max_s: how long it does so for one page.
+        count_max_s: how long it counts all that match.
         lock_wait_s: how long to wait while a stranger, such as a backup tool, locks the file.
         checkpoint_pages: how long the log may grow before it is copied into the database, in pages of 4 KiB.
         retention_ms: how long events are kept; None is for ever.
+        audit_retention_ms: how long the records of what was done by hand are kept; none is for ever.
+        job_retention_ms: how long a job is kept once it is over; none is for ever.
         vfs: another SQLite VFS, for tests.
         synchronous: ``full``; less only for tests that must fail with it.
     """
@@ -69,9 +81,14 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 0.05
     readers: int = 3
     query_max_s: float = 5.0
+    scan_events_max: int = 200_000
+    scan_max_s: float = 0.5
+    count_max_s: float = 0.05
     lock_wait_s: float = 10.0
     checkpoint_pages: int = 4000
     retention_ms: int | None = None
+    audit_retention_ms: int | None = 400 * DAY_MS
+    job_retention_ms: int | None = 90 * DAY_MS
     vfs: str | None = None
     synchronous: str = "full"
 
@@ -84,7 +101,14 @@ class SqliteEngine:
             what the disk holds.
     """
 
-    def __init__(self, settings: SqliteSettings, *, clock: Clock, on_fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: SqliteSettings,
+        *,
+        clock: Clock,
+        on_fatal: Callable[[str], None],
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._lock = DirectoryLock(settings.directory)
@@ -100,8 +124,14 @@ class SqliteEngine:
             patience_s=settings.patience_s,
             checkpoint_pages=settings.checkpoint_pages,
             on_fatal=on_fatal,
+            metrics=None if metrics is None else metrics.store,
         )
+        if metrics is not None:
+            metrics.store_waiting.follow(lambda: self._writer.waiting)
         self._readers: Readers | None = None
+        self._scan_bounds = ScanBounds(
+            events_max=settings.scan_events_max, time_max_s=settings.scan_max_s, count_max_s=settings.count_max_s
+        )
         self._work = asyncio.Event()
         self._version = ""
 
@@ -138,6 +168,10 @@ class SqliteEngine:
     def _info(self) -> Info:
         return Info(engine="sqlite", version=self._version, durability=Durability.FSYNC)
 
+    async def measure(self) -> Measures:
+        now_ms = self._clock.now_ms()
+        return await self._read(lambda c: measure.measure(c, self._settings.directory, now_ms=now_ms))
+
     # -- write ------------------------------------------------------------------------------------------
 
     async def accept(self, events: Sequence[NewEvent], *, lease_until_ms: int) -> list[Acceptance]:
@@ -154,7 +188,7 @@ class SqliteEngine:
         now_ms = self._clock.now_ms()
         try:
             return await self._writer.submit(
-                lambda c: accept.accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
+                lambda c: _accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
             )
         except Unavailable:
             raise
@@ -204,7 +238,7 @@ class SqliteEngine:
 
     async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
         now_ms = self._clock.now_ms()
-        results = await self._writer.submit(lambda c: settle.amend(c, amendments, now_ms=now_ms))
+        results = await self._writer.submit(lambda c: _amend(c, amendments, now_ms=now_ms))
         self._work.set()
         return results
 
@@ -220,24 +254,48 @@ class SqliteEngine:
 
     async def search(self, query: Query[T], *, limit: int, cursor: bytes | None = None, offset: int = 0) -> Page[T]:
         now_ms = self._clock.now_ms()
-        found = await self._read(
-            lambda c: search.search(c, query, limit=limit, cursor=cursor, offset=offset, now_ms=now_ms)
-        )
-        lesson = found.lesson
-        if lesson is not None:
-            self._remember(lesson)
+        try:
+            found = await self._read(
+                lambda c: search.search(
+                    c, query, limit=limit, cursor=cursor, offset=offset, now_ms=now_ms, bounds=self._scan_bounds
+                )
+            )
+        except Unavailable as error:
+            if isinstance(error.__cause__, Halted):
+                self._remember(error.__cause__.lesson)
+            raise
+        self._remember(found.lesson)
         return found.page
 
-    def _remember(self, lesson: Lesson) -> None:
+    def _remember(self, lesson: Lesson | None) -> None:
         """Write down what a search learnt, for the next one's sake; this one does not fail by it."""
+        if lesson is None:
+            return
         try:
             written = self._writer.submit(lambda c: learn(c, lesson), urgent=False)
         except Unavailable:
             return
         written.add_done_callback(lambda each: each.cancelled() or each.exception())
 
-    async def tail(self, cursor: int | None, limit: int) -> TailPage:
-        return await self._read(lambda c: find.tail(c, cursor, limit))
+    async def tail(
+        self,
+        cursor: int | None,
+        limit: int,
+        *,
+        organisations: frozenset[OrganisationId] | None = None,
+        with_data: bool = True,
+        with_destinations: bool = False,
+    ) -> TailPage:
+        return await self._read(
+            lambda c: find.tail(
+                c,
+                cursor,
+                limit,
+                organisations=organisations,
+                with_data=with_data,
+                with_destinations=with_destinations,
+            )
+        )
 
     async def usage(self, organisation_id: OrganisationId, counter: str) -> int:
         row = await self._read(lambda c: first(c, "quota_used", organisation_id, counter))
@@ -259,12 +317,44 @@ class SqliteEngine:
     async def catalog_since(self, revision: int) -> CatalogDelta:
         return await self._read(lambda c: catalog.since(c, revision))
 
+    async def job_write(self, ops: Sequence[SaveJob]) -> list[JobResult]:
+        return await self._writer.submit(lambda c: jobs.write(c, ops))
+
+    async def open_jobs(self, limit: int) -> list[Job]:
+        return await self._read(lambda c: jobs.open_jobs(c, limit))
+
     async def mailbox_write(self, ops: Sequence[MailboxOp]) -> list[MailboxResult]:
         return await self._writer.submit(lambda c: mailbox.write(c, ops))
 
     async def tend(self, budget_ms: int) -> bool:
         now_ms = self._clock.now_ms()
-        retention_ms = self._settings.retention_ms
-        return await self._writer.submit(
-            lambda c: tend.tend(c, now_ms=now_ms, retention_ms=retention_ms, budget_ms=budget_ms)
+        kept = tend.Kept(
+            events_ms=self._settings.retention_ms,
+            audit_ms=self._settings.audit_retention_ms,
+            jobs_ms=self._settings.job_retention_ms,
         )
+        return await self._writer.submit(lambda c: tend.tend(c, now_ms=now_ms, kept=kept, budget_ms=budget_ms))
+
+
+def _accept(
+    connection: apsw.Connection, events: Sequence[NewEvent], *, lease_until_ms: int, now_ms: int
+) -> list[Acceptance]:
+    results = accept.accept(connection, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
+    records = [
+        new.record
+        for new, result in zip(events, results, strict=True)
+        if new.record is not None and isinstance(result, Accepted)
+    ]
+    audit.keep(connection, records)
+    return results
+
+
+def _amend(connection: apsw.Connection, amendments: Sequence[Amendment], *, now_ms: int) -> list[AmendmentResult]:
+    results = settle.amend(connection, amendments, now_ms=now_ms)
+    records: list[AuditRecord] = [
+        each.record
+        for each, result in zip(amendments, results, strict=True)
+        if each.record is not None and result is AmendmentResult.DONE
+    ]
+    audit.keep(connection, records)
+    return results

@@ -10,71 +10,118 @@ import apsw
 from tocsin.core.delivery import Delivery
 from tocsin.core.device import Device
 from tocsin.core.event import Event
-from tocsin.core.identifiers import OrganisationId
+from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.core.incident import Incident
-from tocsin.engine.codec import delivery_of, event_of, incident_of
-from tocsin.engine.rows import EventRow, TailPage
+from tocsin.core.job import Job
+from tocsin.engine.codec import delivery_of, event_of, incident_of, job_of
+from tocsin.engine.rows import EventRow, TailPage, TransactionTally
 from tocsin.engine.sqlite.listings import EVENT_WITH_STATUS, event_row_of
 from tocsin.engine.sqlite.mailbox import unpack_device
-from tocsin.engine.sqlite.sql import SQL, first
+from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, first
 
 T = TypeVar("T")
+
+_Found = dict[bytes, Any]
+"""Records by id."""
 
 
 def find(
     connection: apsw.Connection, kind: type[T], organisation_id: OrganisationId, ids: Sequence[bytes]
 ) -> list[T | None]:
     """Return the organisation's records of these ids."""
-    finder = _FINDERS[kind]
-    return [cast("T | None", finder(connection, organisation_id, identifier)) for identifier in ids]
+    found = _FINDERS[kind](connection, organisation_id, ids)
+    return [cast("T | None", found.get(identifier)) for identifier in ids]
 
 
-def _find_event(connection: apsw.Connection, organisation_id: OrganisationId, identifier: bytes) -> Event | None:
-    row = first(connection, "event_of_organisation", organisation_id, identifier)
-    return None if row is None else event_of(row)
+def _events(connection: apsw.Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
+    rows = fetch_by_marks(connection, "events_of_organisation", (organisation_id,), ids)
+    return {row[0]: event_of(row) for row in rows}
 
 
-def _find_event_row(
-    connection: apsw.Connection, organisation_id: OrganisationId, identifier: bytes
-) -> EventRow | None:
-    rows = connection.execute(EVENT_WITH_STATUS, (organisation_id, identifier)).fetchall()
-    return event_row_of(rows[0]) if rows else None
+def _event_rows(connection: apsw.Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
+    # One by one: who asks for the status with it wants one event.
+    rows = (row for each in ids for row in connection.execute(EVENT_WITH_STATUS, (organisation_id, each)))
+    return {row[0]: event_row_of(row) for row in rows}
 
 
-def _find_delivery(
-    connection: apsw.Connection, organisation_id: OrganisationId, identifier: bytes
-) -> Delivery | None:
-    row = first(connection, "live_delivery", organisation_id, identifier) or first(
-        connection, "final_delivery", organisation_id, identifier
-    )
-    return None if row is None else delivery_of(row)
+def _deliveries(connection: apsw.Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
+    rows = fetch_by_marks(connection, "live_deliveries", (organisation_id,), ids)
+    found = {row[0]: delivery_of(row) for row in rows}
+    others = [each for each in ids if each not in found]
+    rows = fetch_by_marks(connection, "final_deliveries", (organisation_id,), others)
+    return found | {row[0]: delivery_of(row) for row in rows}
 
 
-def _find_incident(
-    connection: apsw.Connection, organisation_id: OrganisationId, identifier: bytes
-) -> Incident | None:
-    row = first(connection, "incident_of_organisation", organisation_id, identifier)
-    return None if row is None else incident_of(row[0])
+def _incidents(connection: apsw.Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
+    rows = fetch_by_marks(connection, "incidents_of_organisation", (organisation_id,), ids)
+    return {row[0]: incident_of(row[1]) for row in rows}
 
 
-def _find_device(connection: apsw.Connection, organisation_id: OrganisationId, identifier: bytes) -> Device | None:
-    row = first(connection, "device_of_organisation", organisation_id, identifier.decode())
-    return None if row is None else unpack_device(row[0])
+def _devices(connection: apsw.Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
+    keys = [each.decode() for each in ids]
+    rows = fetch_by_marks(connection, "devices_of_organisation", (organisation_id,), keys)
+    return {row[0].encode(): unpack_device(row[1]) for row in rows}
 
 
-_FINDERS: dict[type[Any], Callable[[apsw.Connection, OrganisationId, bytes], Any]] = {
-    Event: _find_event,
-    EventRow: _find_event_row,
-    Delivery: _find_delivery,
-    Incident: _find_incident,
-    Device: _find_device,
+def _tallies(connection: apsw.Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
+    rows = fetch_by_marks(connection, "tallies", (organisation_id,), ids)
+    return {row[0]: TransactionTally(total=row[1], processing=row[2]) for row in rows}
+
+
+def _jobs(connection: apsw.Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
+    rows = fetch_by_marks(connection, "jobs_of_organisation", (organisation_id,), ids)
+    return {row[0]: job_of(row[1], row[2]) for row in rows}
+
+
+_FINDERS: dict[type[Any], Callable[[apsw.Connection, OrganisationId, Sequence[bytes]], _Found]] = {
+    Event: _events,
+    EventRow: _event_rows,
+    Delivery: _deliveries,
+    Incident: _incidents,
+    Device: _devices,
+    TransactionTally: _tallies,
+    Job: _jobs,
 }
 
 
-def tail(connection: apsw.Connection, cursor: int | None, limit: int) -> TailPage:
+_TAIL_POSITIONS_MAX = 10_000
+"""Events that one page of a tail looks at; of a quiet organisation among busy ones most are passed over."""
+
+
+def tail(
+    connection: apsw.Connection,
+    cursor: int | None,
+    limit: int,
+    *,
+    organisations: frozenset[OrganisationId] | None,
+    with_data: bool,
+    with_destinations: bool,
+) -> TailPage:
     """Return events behind ``cursor`` in the order of their commits, which one writer makes the order of ``seq``."""
+    row = first(connection, "tail_start")
+    newest = 0 if row is None else int(row[0])
     if cursor is None:
-        row = first(connection, "tail_start")
-        return TailPage([], 0 if row is None else int(row[0]))
-    rows: list[tuple[Any, ...]] = connection.execute(SQL["tail"], (cursor, limit)).fetchall()
-    return TailPage([event_of(row[1:]) for row in rows], rows[-1][0] if rows else cursor)
+        return TailPage([], newest)
+    until = min(newest, cursor + _TAIL_POSITIONS_MAX)
+    text = SQL["tail"] if organisations is None else SQL.many("tail_of", len(organisations))
+    whose = organisations or ()
+    rows: list[tuple[Any, ...]] = connection.execute(text, (with_data, cursor, until, *whose, limit)).fetchall()
+    events = [event_of(each[1:]) for each in rows]
+    # A store that was put back from a copy may end before the cursor.
+    reached = rows[-1][0] if len(rows) == limit else max(cursor, until)
+    return TailPage(
+        events,
+        reached,
+        positions=[each[0] for each in rows],
+        destinations=_destinations(connection, events) if with_destinations else [],
+        more=reached < newest,
+    )
+
+
+def _destinations(connection: apsw.Connection, events: Sequence[Event]) -> list[frozenset[DestinationId]]:
+    """Return where the deliveries of each event go."""
+    found: dict[bytes, set[DestinationId]] = {event.id: set() for event in events}
+    for name in ("live_destinations", "final_destinations"):
+        for event_id, destination_id in fetch_by_marks(connection, name, (), list(found)):
+            found[event_id].add(destination_id)
+    return [frozenset(found[event.id]) for event in events]

@@ -16,7 +16,6 @@ from tocsin.engine.rows import (
     AttemptQuery,
     DeliveryQuery,
     DeliveryRow,
-    EventQuery,
     EventRow,
     IncidentQuery,
     MailboxQuery,
@@ -25,17 +24,17 @@ from tocsin.engine.rows import (
     TransactionQuery,
     TransactionRow,
 )
-from tocsin.engine.sqlite.transact import unpack_transaction
+from tocsin.engine.sqlite.transact import transaction_of
 
 T = TypeVar("T")
 
-_EVENT = ", ".join(f"e.{column}" for column in EVENT_COLUMNS)
-_EVENT_WITHOUT_DATA = _EVENT.replace("e.data", "x''")
+EVENT = ", ".join(f"e.{column}" for column in EVENT_COLUMNS)
+EVENT_WITHOUT_DATA = EVENT.replace("e.data", "x''")
 _EVENT_WIDTH = len(EVENT_COLUMNS)
 _ID_BYTES = 16
 _SEQ_MAX = 2**63 - 1
 
-_PHASE_CODE = {
+PHASE_CODES = {
     DeliveryPhase.SENDING: "state = 1",
     DeliveryPhase.RETRYING: "(state in (0, 2) and attempts > 0)",
     DeliveryPhase.NEW: "(state in (0, 2) and attempts = 0)",
@@ -43,29 +42,33 @@ _PHASE_CODE = {
     DeliveryPhase.EXPIRED: "state = 4",
     DeliveryPhase.CANCELLED: "state = 5",
 }
-_STATUSES = list(EventStatus)
+"""How a row of ``delivery`` or ``delivery_history`` is seen to be in a phase."""
+
+STATUSES = list(EventStatus)
+"""Where a status stands here is how it is counted with in SQL."""
+
 _RANK = (
     "case "
     + " ".join(
-        f"when {_PHASE_CODE[phase]} then {_STATUSES.index(status)}" for phase, status in STATUS_OF_PHASE.items()
+        f"when {PHASE_CODES[phase]} then {STATUSES.index(status)}" for phase, status in STATUS_OF_PHASE.items()
     )
     + " end"
 )
-_STATUS = (
-    f"case when exists (select 1 from replayed where event_id = e.id) then {_STATUSES.index(EventStatus.REPLAYED)} "
+STATUS = (
+    f"case when exists (select 1 from replayed where event_id = e.id) then {STATUSES.index(EventStatus.REPLAYED)} "
     f"else coalesce((select min(rank) from (select {_RANK} as rank from delivery where event_id = e.id "
     f"union all select {_RANK} from delivery_history where event_id = e.id)), "
-    f"{_STATUSES.index(EventStatus.RECEIVED)}) end"
+    f"{STATUSES.index(EventStatus.RECEIVED)}) end"
 )
 """The status of an event as an index into ``EventStatus``: ``core.delivery.event_status`` in SQL."""
 
-EVENT_WITH_STATUS = f"select {_EVENT}, {_STATUS} from event e where e.organisation_id = ? and e.id = ?"
+EVENT_WITH_STATUS = f"select {EVENT}, {STATUS} from event e where e.organisation_id = ? and e.id = ?"
 """One event and its status, for ``event_row_of``."""
 
 
 def event_row_of(row: Sequence[Any]) -> EventRow:
     """Return the event and the status of a row of ``EVENT_COLUMNS`` and the status."""
-    return EventRow(event_of(row), _STATUSES[row[_EVENT_WIDTH]])
+    return EventRow(event_of(row), STATUSES[row[_EVENT_WIDTH]])
 
 
 class Where:
@@ -90,16 +93,28 @@ class Where:
         if query.until_ms is not None:
             self.add(f"{column} < ?", first_id_at(query.until_ms + 1))
 
+    def and_also(self, condition: str) -> Where:
+        """Return these conditions and one more, which has no bindings."""
+        more = Where()
+        more.conditions = [*self.conditions, condition]
+        more.bindings = self.bindings
+        return more
+
     def text(self) -> str:
         return " and ".join(self.conditions)
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
-    """One source of a list's rows: ``select <columns> from <tables> where ...``."""
+    """One source of a list's rows: ``select <columns> from <tables> <joined> where ...``.
+
+    Attributes:
+        joined: tables that only add columns, one row to each; they are not needed to count.
+    """
 
     columns: str
     tables: str
     where: Where
+    joined: str = ""
 
 
 def _id_of(row: Sequence[Any]) -> bytes:
@@ -128,33 +143,7 @@ class Listing(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     ascending: bool = False
 
 
-def _events(query: EventQuery) -> Listing[EventRow]:
-    where = Where()
-    where.add("e.organisation_id = ?", query.organisation_id)
-    where.window("e.id", query)
-    where.equal("e.subject", query.subject)
-    where.equal("e.source", query.source)
-    where.equal("e.type", query.type)
-    where.equal("e.dialect", query.dialect)
-    where.equal("e.environment", query.environment)
-    where.equal("e.severity", query.severity)
-    if query.destination_id is not None:
-        where.add(
-            "(exists (select 1 from delivery where event_id = e.id and +destination_id = ?) "
-            "or exists (select 1 from delivery_history where event_id = e.id and +destination_id = ?))",
-            query.destination_id,
-            query.destination_id,
-        )
-    if query.status is not None:
-        where.add(f"{_STATUS} = ?", _STATUSES.index(query.status))
-    index = "organisation"
-    for column, value in (("subject", query.subject), ("source", query.source), ("type", query.type)):
-        if value is not None:
-            index = column
-            break
-    columns = f"{_EVENT if query.with_data else _EVENT_WITHOUT_DATA}, {_STATUS}"
-    arm = Arm(columns=columns, tables=f"event e indexed by event_by_{index}", where=where)
-    return Listing(arms=(arm,), keys=("e.id",), row=event_row_of, ascending=query.ascending)
+_LIVE = frozenset({DeliveryPhase.NEW, DeliveryPhase.RETRYING, DeliveryPhase.SENDING})
 
 
 def _deliveries(query: DeliveryQuery) -> Listing[DeliveryRow]:
@@ -170,30 +159,43 @@ def _deliveries(query: DeliveryQuery) -> Listing[DeliveryRow]:
         where.add("not exists (select 1 from replayed where event_id = d.event_id)")
     if query.attempts_min is not None:
         where.add("d.attempts >= ?", query.attempts_min)
-    if query.phases:
-        where.add("(" + " or ".join(sorted(_PHASE_CODE[phase] for phase in query.phases)) + ")")
     # The live table has no index by destination: it is small, and each one more is paid for with every delivery.
     live, final = "", "delivery_history_by_organisation"
     if query.event_id is not None:
         live, final = "indexed by delivery_by_event", "delivery_history_by_event"
     elif query.destination_id is not None:
         final = "delivery_history_by_destination"
+    phases = query.phases or frozenset(DeliveryPhase)
     columns = (
         "d.id, d.organisation_id, d.event_id, d.destination_id, d.state, d.attempts, {moment}, d.status_code, "
-        f"d.duration_ms, d.error, {_EVENT if query.with_data else _EVENT_WITHOUT_DATA}"
+        f"d.duration_ms, d.error, {EVENT if query.with_data else EVENT_WITHOUT_DATA}"
     )
     event = "cross join event e on e.id = d.event_id"
-    return Listing(
-        arms=(
-            Arm(columns=columns.format(moment="d.due_ms"), tables=f"delivery d {live} {event}", where=where),
+    arms = []
+    if phases & _LIVE:
+        codes = " or ".join(sorted(PHASE_CODES[phase] for phase in _LIVE & phases))
+        arms.append(
             Arm(
-                columns=columns.format(moment="d.settled_ms"),
-                tables=f"delivery_history d indexed by {final} {event}",
-                where=where,
-            ),
-        ),
+                columns=columns.format(moment="d.due_ms"),
+                tables=f"delivery d {live} {event}",
+                where=where if phases >= _LIVE else where.and_also(f"({codes})"),
+            )
+        )
+    # Final ones lie apart by their state, so that the few that failed are not searched for among the delivered.
+    arms += [
+        Arm(
+            columns=columns.format(moment="d.settled_ms"),
+            tables=f"delivery_history d indexed by {final} {event}",
+            where=where.and_also(f"d.{PHASE_CODES[phase]}"),
+        )
+        for phase in DeliveryPhase
+        if phase in phases - _LIVE
+    ]
+    return Listing(
+        arms=tuple(arms),
         keys=("d.id",),
         row=lambda row: DeliveryRow(delivery_of(row[:10]), event_of(row[10:])),
+        ascending=query.ascending,
     )
 
 
@@ -230,18 +232,23 @@ def _transactions(query: TransactionQuery) -> Listing[TransactionRow]:
     where.equal("t.tx_key", query.tx_key)
     where.equal("t.event_type", query.type)
     where.equal("t.state", query.state)
-    where.equal("e.environment", query.environment)
+    where.equal("t.environment", query.environment)
     if query.event_id is not None:
         index = ""
     elif query.tx_key is not None:
         index = "indexed by consumer_transaction_by_key"
     else:
         index = "indexed by consumer_transaction_by_organisation"
-    tables = f"consumer_transaction t {index} cross join event e on e.id = t.event_id"
+    arm = Arm(
+        columns=f"t.event_id, t.tx_key, t.body, t.output, {EVENT}",
+        tables=f"consumer_transaction t {index}",
+        joined="cross join event e on e.id = t.event_id",
+        where=where,
+    )
     return Listing(
-        arms=(Arm(columns=f"t.event_id, t.tx_key, t.body, {_EVENT}", tables=tables, where=where),),
+        arms=(arm,),
         keys=("t.event_id", "t.tx_key"),
-        row=lambda row: TransactionRow(unpack_transaction(row[2]), event_of(row[3:])),
+        row=lambda row: TransactionRow(transaction_of(row[2], row[3]), event_of(row[4:])),
         cursor_of=lambda row: bytes(row[0]) + row[1].encode(),
         keys_of=lambda cursor: (cursor[:_ID_BYTES], cursor[_ID_BYTES:].decode(errors="replace")),
         ascending=True,
@@ -275,7 +282,7 @@ def _mailbox(query: MailboxQuery) -> Listing[MailboxItem]:
     where.window("m.event_id", query)
     where.equal("m.delivery_id", query.delivery_id)
     arm = Arm(
-        columns=f"m.delivery_id, m.expires_ms, {_EVENT}",
+        columns=f"m.delivery_id, m.expires_ms, {EVENT}",
         tables="mailbox m cross join event e on e.id = m.event_id",
         where=where,
     )
@@ -288,7 +295,6 @@ def _mailbox(query: MailboxQuery) -> Listing[MailboxItem]:
 
 
 LISTINGS: dict[type[Any], Callable[[Any], Listing[Any]]] = {
-    EventQuery: _events,
     DeliveryQuery: _deliveries,
     AttemptQuery: _attempts,
     TransactionQuery: _transactions,

@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import apsw
 
-from tocsin.engine.rows import Page, Query, UnstartedQuery
+from tocsin.engine.rows import AuditQuery, EventQuery, JobQuery, Page, Query, StandingQuery
+from tocsin.engine.sqlite import audit, jobs
+from tocsin.engine.sqlite.event_search import ScanBounds, search_events
 from tocsin.engine.sqlite.listings import LISTINGS, Listing
-from tocsin.engine.sqlite.unstarted import TOTAL_MAX, Found, unstarted
+from tocsin.engine.sqlite.standing import Found, standings
+from tocsin.engine.sqlite.unstarted import TOTAL_MAX
 
 T = TypeVar("T")
 
+_LISTINGS: dict[type[Any], Callable[[Any], Listing[Any]]] = {
+    **LISTINGS,
+    JobQuery: jobs.listing,
+    AuditQuery: audit.listing,
+}
+
+
+_WIDE = ScanBounds()
+
 
 def search(
-    connection: apsw.Connection, query: Query[T], *, limit: int, cursor: bytes | None, offset: int, now_ms: int
+    connection: apsw.Connection,
+    query: Query[T],
+    *,
+    limit: int,
+    cursor: bytes | None,
+    offset: int,
+    now_ms: int,
+    bounds: ScanBounds = _WIDE,
 ) -> Found[T]:
-    """Return one page of what the query matches."""
-    if isinstance(query, UnstartedQuery):
-        found = unstarted(connection, query, limit=limit, cursor=cursor, offset=offset, now_ms=now_ms)
+    """Return one page of what the query matches.
+
+    Args:
+        bounds: of searches through events.
+    """
+    if isinstance(query, EventQuery):
+        page = search_events(connection, query, limit=limit, cursor=cursor, offset=offset, bounds=bounds)
+        return cast("Found[T]", Found(page))
+    if isinstance(query, StandingQuery):
+        found = standings(connection, query, limit=limit, cursor=cursor, offset=offset, now_ms=now_ms)
         return cast("Found[T]", found)
-    listing = LISTINGS[type(query)](query)
-    return Found(cast("Page[T]", _page(connection, listing, limit=limit, cursor=cursor, offset=offset)))
+    listing = _LISTINGS[type(query)](query)
+    total = _total(connection, listing) if query.counted else 0
+    return Found(cast("Page[T]", _page(connection, listing, total, limit=limit, cursor=cursor, offset=offset)))
 
 
 def _page(
-    connection: apsw.Connection, listing: Listing[T], *, limit: int, cursor: bytes | None, offset: int
+    connection: apsw.Connection, listing: Listing[T], total: int, *, limit: int, cursor: bytes | None, offset: int
 ) -> Page[T]:
-    total = _total(connection, listing)
     direction = "asc" if listing.ascending else "desc"
     order = ", ".join(f"{key} {direction}" for key in listing.keys)
     parts: list[str] = []
@@ -38,7 +65,9 @@ def _page(
             marks = ", ".join("?" * len(listing.keys))
             conditions += f" and ({', '.join(listing.keys)}) {'>' if listing.ascending else '<'} ({marks})"
             bound.extend(listing.keys_of(cursor))
-        parts.append(f"select {arm.columns} from {arm.tables} where {conditions} order by {order} limit ?")
+        parts.append(
+            f"select {arm.columns} from {arm.tables} {arm.joined} where {conditions} order by {order} limit ?"
+        )
         bindings.extend((*bound, offset + limit + 1))
     if len(parts) == 1:
         text = f"{parts[0]} offset ?"

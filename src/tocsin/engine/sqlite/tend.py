@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import apsw
+import msgspec
 
 from tocsin.core.identifiers import first_id_at
 from tocsin.engine.sqlite.sql import SQL
@@ -21,8 +22,20 @@ _DEPENDENTS = (
 )
 
 
-def tend(connection: apsw.Connection, *, now_ms: int, retention_ms: int | None, budget_ms: int) -> bool:
-    """Drop expired keys and mailbox items, and events past retention with all that hangs on them.
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things are kept; None is for ever.
+
+    Attributes:
+        jobs_ms: from their end on.
+    """
+
+    events_ms: int | None
+    audit_ms: int | None
+    jobs_ms: int | None
+
+
+def tend(connection: apsw.Connection, *, now_ms: int, kept: Kept, budget_ms: int) -> bool:
+    """Drop expired keys and mailbox items, and events past retention with all that hangs on them; jobs, audit.
 
     An event is kept while a delivery of it is live or an item of it waits in a mailbox, an incident while it is open.
 
@@ -33,8 +46,12 @@ def tend(connection: apsw.Connection, *, now_ms: int, retention_ms: int | None, 
     more = True
     while more and time.monotonic() < deadline_s:
         swept = [_count(connection, name, now_ms) for name in ("expired_keys", "expired_items")]
-        if retention_ms is not None:
-            before_ms = now_ms - retention_ms
+        if kept.jobs_ms is not None:
+            swept.append(_count(connection, "old_jobs", now_ms - kept.jobs_ms))
+        if kept.audit_ms is not None:
+            swept.append(_count(connection, "old_audit", first_id_at(now_ms - kept.audit_ms)))
+        if kept.events_ms is not None:
+            before_ms = now_ms - kept.events_ms
             swept.append(_drop_events(connection, before_ms))
             swept.append(_count(connection, "old_incidents", first_id_at(before_ms), before_ms))
         more = max(swept) == _PORTION

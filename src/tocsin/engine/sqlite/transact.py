@@ -20,7 +20,13 @@ from tocsin.engine.rows import Begin, End, TransactionStep
 from tocsin.engine.sqlite.sql import SQL, first
 
 _pack = msgspec.msgpack.Encoder().encode
-unpack_transaction = msgspec.msgpack.Decoder(Transaction).decode
+_unpack = msgspec.msgpack.Decoder(Transaction).decode
+
+
+def transaction_of(body: bytes, output: str | None = None) -> Transaction:
+    """Return the transaction that was stored, with its output where that was read too."""
+    found = _unpack(body)
+    return found if output is None else msgspec.structs.replace(found, output=output)
 
 
 def transact(connection: apsw.Connection, steps: Sequence[TransactionStep]) -> list[Transaction | TransactionRefusal]:
@@ -32,8 +38,10 @@ def _step(connection: apsw.Connection, step: TransactionStep) -> Transaction | T
     event = first(connection, "event_for_transaction", step.event_id, step.organisation_id, step.environment.value)
     if event is None:
         return TransactionRefusal.NOT_FOUND
-    row = first(connection, "transaction_by_key", step.event_id, step.tx_key)
-    found = None if row is None else unpack_transaction(row[0])
+    # Whether one may begin does not hang on the output, and one that begins anew has none.
+    with_output = not isinstance(step, Begin)
+    row = first(connection, "transaction_by_key", step.event_id, step.tx_key, with_output)
+    found = None if row is None else transaction_of(*row)
     moved = _moved(found, step, event_type=event[0])
     if isinstance(moved, Transaction) and moved is not found:
         connection.execute(
@@ -43,9 +51,12 @@ def _step(connection: apsw.Connection, step: TransactionStep) -> Transaction | T
                 moved.tx_key,
                 moved.organisation_id,
                 moved.event_type,
+                step.environment.value,
                 moved.state.value,
                 moved.lease_until_ms,
-                _pack(moved),
+                # The output has a column of its own: the rest is read without it.
+                _pack(moved if moved.output is None else msgspec.structs.replace(moved, output=None)),
+                moved.output,
             ),
         )
     return moved

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any, Generic, TypeVar
+from heapq import merge
+from itertools import chain, islice
+from typing import Any
 
 import apsw
 import msgspec
 
-from tocsin.core.event import Event
-from tocsin.core.identifiers import EventId, first_id_at
-from tocsin.engine.codec import event_of
-from tocsin.engine.rows import Page, UnstartedQuery
-from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, first
-
-T = TypeVar("T")
+from tocsin.engine.rows import StandingQuery
+from tocsin.engine.sqlite.sql import SQL, first
 
 TOTAL_MAX = 10_000
 """Up to how many matches are counted."""
@@ -24,8 +19,11 @@ TOTAL_MAX = 10_000
 _RUN_MIN = 16
 """Started events in a row that are worth remembering; so many may have to be looked at for each unstarted one."""
 
-_END = b"\xff" * 17
-"""Behind every id."""
+_LEARNT_MAX = 256
+"""Runs that one search remembers, so that writing them down holds up nobody; the next one remembers further ones."""
+
+_PORTION = 500
+"""Rows read at once."""
 
 _Run = tuple[bytes, bytes]
 """The first id, and the first behind the last."""
@@ -44,43 +42,69 @@ class Lesson(msgspec.Struct, frozen=True):
     runs: list[_Run]
 
 
-class Found(msgspec.Struct, Generic[T], frozen=True):
-    """A page, and what the search learnt for the next one."""
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a list is asked for.
 
-    page: Page[T]
+    Attributes:
+        since: the first id that may be listed.
+        until: the first id that may not.
+        cursor: the last id of the page before; any bytes, since clients may send what they like.
+    """
+
+    since: bytes
+    until: bytes
+    limit: int
+    cursor: bytes | None
+    offset: int
+
+    @property
+    def start(self) -> bytes:
+        """The first id that the page may hold."""
+        return self.since if self.cursor is None else max(self.since, self.cursor + b"\0")
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids of a page of events.
+
+    Attributes:
+        ids: of the page, and of one more event where there is a next page.
+        total: all that match; counted to ``TOTAL_MAX`` and one more.
+        lesson: what the search learnt for the next one.
+    """
+
+    ids: list[bytes]
+    total: int
     lesson: Lesson | None = None
 
 
-def unstarted(
-    connection: apsw.Connection,
-    query: UnstartedQuery,
-    *,
-    limit: int,
-    cursor: bytes | None,
-    offset: int,
-    now_ms: int,
-) -> Found[Event]:
-    """List events without a transaction of the group, and those whose transaction lapsed, oldest first."""
-    walk = _Walk(connection, query)
-    since = b"" if query.since_ms is None else first_id_at(query.since_ms)
-    until = _END if query.until_ms is None else first_id_at(query.until_ms + 1)
-    waiting = walk.collect(since, until, TOTAL_MAX + 1)
-    lapsed = walk.lapsed(since, until, now_ms)
-    total = len(waiting) + len(lapsed)
-    wanted = offset + limit + 1
-    behind = waiting if cursor is None else waiting[bisect_right(waiting, cursor) :]
-    if len(waiting) > TOTAL_MAX and len(behind) < wanted:
-        behind = walk.collect(since if cursor is None else max(since, cursor + b"\0"), until, wanted)
-    if cursor is not None:
-        lapsed = lapsed[bisect_right(lapsed, cursor) :]
-    ids = sorted(behind[:wanted] + lapsed)[offset:]
-    page = Page(
-        rows=_events(connection, ids[:limit]),
-        next_cursor=ids[limit - 1] if len(ids) > limit > 0 else None,
-        total=min(total, TOTAL_MAX),
-        total_is_exact=total <= TOTAL_MAX,
-    )
-    return Found(page, walk.lesson())
+class Halted(apsw.InterruptError):
+    """The search took too long; what it learnt lets the next one come further.
+
+    Attributes:
+        lesson: None where it learnt nothing.
+    """
+
+    def __init__(self, lesson: Lesson | None) -> None:
+        super().__init__("interrupted")
+        self.lesson = lesson
+
+
+def unstarted(connection: apsw.Connection, query: StandingQuery, window: Window, *, now_ms: int) -> Listed:
+    """List events without a transaction of the group, and those whose transaction lapsed, oldest first.
+
+    Raises:
+        Halted: it took too long.
+    """
+    walk = _Walk(connection, query, now_ms)
+    try:
+        ids = walk.ids(window.since, window.until)
+        counted = list(islice(ids, TOTAL_MAX + 1))
+        # One by one past what is counted: however far off a page is, no more is kept than its own ids.
+        ids = chain(counted, ids) if window.cursor is None else walk.ids(window.start, window.until)
+        page = list(islice(ids, window.offset, window.offset + window.limit + 1))
+    except apsw.InterruptError as error:
+        raise Halted(walk.lesson()) from error
+    return Listed(ids=page, total=len(counted), lesson=walk.lesson())
 
 
 def learn(connection: apsw.Connection, lesson: Lesson) -> None:
@@ -97,61 +121,69 @@ def _without_key(name: tuple[Any, ...]) -> tuple[Any, ...]:
     return name[0], name[2], name[3]
 
 
-def _events(connection: apsw.Connection, ids: list[bytes]) -> list[Event]:
-    found = {row[0]: event_of(row) for row in fetch_by_marks(connection, "events_by_id", (), ids)}
-    return [found[EventId(each)] for each in ids]
-
-
 class _Walk:
     """Goes through the events of one type in order, from run to run."""
 
-    def __init__(self, connection: apsw.Connection, query: UnstartedQuery) -> None:
+    def __init__(self, connection: apsw.Connection, query: StandingQuery, now_ms: int) -> None:
         self._connection = connection
-        self._query = query
         self._name = (query.organisation_id, query.tx_key, query.type, query.environment.value)
-        self._of_group = (query.tx_key, query.organisation_id, query.type, query.environment.value)
+        self._now_ms = now_ms
         row = first(connection, "newest_event")
         self._seen_seq = 0 if row is None else int(row[0])
         self._learnt: list[_Run] = []
-        self._streak = _Streak()
 
     def lesson(self) -> Lesson | None:
         return Lesson(self._name, self._seen_seq, self._learnt) if self._learnt else None
 
-    def lapsed(self, start: bytes, end: bytes, now_ms: int) -> list[bytes]:
-        rows = self._connection.execute(SQL["lapsed_between"], (*self._of_group, start, end, now_ms))
-        return [row[0] for row in rows]
+    def ids(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        """Give the ids that the group may start, from ``start`` up to, not including, ``end``."""
+        lapsed = self._events("lapsed", start, end, self._now_ms)
+        return merge(self._waiting(start, end), (row[0] for row in lapsed))
 
-    def collect(self, start: bytes, end: bytes, count_max: int) -> list[bytes]:
-        """Return up to that many ids without a transaction, from ``start`` up to, not including, ``end``."""
-        found: list[bytes] = []
+    def _waiting(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        """Give the ids without a transaction; runs are stepped over, and new ones remembered."""
         position = start
-        runs: Iterator[_Run] = self._connection.execute(SQL["runs_of"], (*self._name, start, end))
-        for first_id, end_id in chain(runs, [(end, end)]):
-            if first_id > position:
-                self._look(position, first_id, found, count_max)
-            if len(found) >= count_max or first_id == end:
-                break
-            if end_id > position:
-                self._streak.join(first_id, end_id)
-                position = end_id
-        self._end_streak()
-        return found
+        streak = _Streak()
+        try:
+            for first_id, end_id in chain(self._runs(start, end), [(end, end)]):
+                for event_id, started in self._events("looked_at", position, first_id):
+                    if started:
+                        streak.add(event_id)
+                        continue
+                    self._keep(streak)
+                    streak = _Streak()
+                    yield event_id
+                if end_id > position and first_id < end:
+                    streak.join(first_id, end_id)
+                    position = end_id
+        finally:
+            self._keep(streak)
 
-    def _look(self, start: bytes, end: bytes, found: list[bytes], count_max: int) -> None:
-        for event_id, started in self._connection.execute(SQL["started_between"], (*self._of_group, start, end)):
-            if started:
-                self._streak.add(event_id)
-                continue
-            self._end_streak()
-            found.append(event_id)
-            if len(found) >= count_max:
+    def _runs(self, start: bytes, end: bytes) -> Iterator[_Run]:
+        """Give the known runs in order, one of them perhaps again."""
+        while True:
+            found = self._portion("runs_of", start, end)
+            yield from found
+            if len(found) < _PORTION:
                 return
+            start = found[-1][1]
 
-    def _end_streak(self) -> None:
-        if self._streak.worth_keeping:
-            self._learnt.append(self._streak.run)
-        self._streak = _Streak()
+    def _events(self, name: str, start: bytes, end: bytes, *more: Any) -> Iterator[tuple[Any, ...]]:
+        """Give a statement's rows, each of which begins with an event's id."""
+        while start < end:
+            found = self._portion(name, start, end, *more)
+            yield from found
+            if len(found) < _PORTION:
+                return
+            start = found[-1][0] + b"\0"
+
+    def _portion(self, name: str, start: bytes, end: bytes, *more: Any) -> list[Any]:
+        """Return the next rows; no statement stays open between two of them, and with it an old snapshot."""
+        return self._connection.execute(SQL[name], (*self._name, start, end, _PORTION, *more)).fetchall()
+
+    def _keep(self, streak: _Streak) -> None:
+        if streak.worth_keeping and len(self._learnt) < _LEARNT_MAX:
+            self._learnt.append(streak.run)
 
 
 class _Streak:

@@ -17,6 +17,7 @@ import apsw
 
 from tocsin.core.errors import Unavailable
 from tocsin.engine.sqlite.faults import lies_with_the_store, lost_an_fsync
+from tocsin.telemetry import StoreMetrics
 
 R = TypeVar("R")
 
@@ -24,6 +25,7 @@ Op = Callable[[apsw.Connection], Any]
 """Runs in the writer's thread, in a savepoint of its own."""
 
 _CLOSE = None
+_PAGE_BYTES = 4096
 
 
 class _Job:
@@ -58,8 +60,10 @@ class Writer:
         patience_s: float,
         checkpoint_pages: int,
         on_fatal: Callable[[str], None],
+        metrics: StoreMetrics | None = None,
     ) -> None:
         self._connect = connect
+        self._metrics = StoreMetrics() if metrics is None else metrics
         self._waiting_max = waiting_max
         self._patience_s = patience_s
         self._on_fatal = on_fatal
@@ -91,6 +95,11 @@ class Writer:
             thread, self._thread = self._thread, None
             self._queue.put(_CLOSE)
             await asyncio.to_thread(thread.join)
+
+    @property
+    def waiting(self) -> int:
+        """How many ops wait for their commit."""
+        return self._waiting
 
     def submit(self, op: Callable[[apsw.Connection], R], *, urgent: bool = True) -> asyncio.Future[R]:
         """Return a future of the op's result, set once its commit is on the disk.
@@ -136,8 +145,10 @@ class Writer:
         """Copy a long log into the database, once those who waited for the commit have been told."""
         if self._log_pages < self._checkpoint_pages or self._lost_fsync is not None:
             return
+        log_bytes, began_s = self._log_pages * _PAGE_BYTES, time.monotonic()
         try:
             connection.wal_checkpoint()
+            self._metrics.checkpointed(log_bytes, time.monotonic() - began_s)
         except apsw.Error as error:
             # Nothing is lost: the log is kept until it has been copied, and the next commit brings the next try.
             self._note_fault(error)
@@ -178,12 +189,15 @@ class Writer:
         if self._lost_fsync is not None:
             return _refused(batch, self._lost_fsync)
         results: list[_Result] = []
+        began_s = time.monotonic()
         try:
             connection.execute("begin immediate")
             results.extend(self._run_one(connection, job) for job in batch)
             connection.execute("commit")
             self.commits += 1
+            self._metrics.committed(len(batch), time.monotonic() - began_s)
         except apsw.Error as error:
+            self._metrics.commit_failures.add()
             self._note_fault(error)
             self._roll_back(connection)
             return _refused(batch, error)

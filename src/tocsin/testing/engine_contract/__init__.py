@@ -33,9 +33,16 @@ from tocsin.testing.engine_contract.consuming import TransactionContract
 from tocsin.testing.engine_contract.history import LifeContract, TailContract, TendContract
 from tocsin.testing.engine_contract.incidents import IncidentContract
 from tocsin.testing.engine_contract.isolation import IsolationContract
+from tocsin.testing.engine_contract.jobs import AuditContract, JobContract, UncountedContract
 from tocsin.testing.engine_contract.lanes import LaneAmendmentContract, LaneChaosContract, LaneContract
 from tocsin.testing.engine_contract.lifecycle import LifecycleContract
 from tocsin.testing.engine_contract.mailboxes import DeviceContract, MailboxContract
+from tocsin.testing.engine_contract.measuring import MeasureContract
+from tocsin.testing.engine_contract.narrowing import (
+    NarrowingContract,
+    RareStatusContract,
+    TextSearchContract,
+)
 from tocsin.testing.engine_contract.paging import PagingContract
 from tocsin.testing.engine_contract.searching import (
     DeliverySearchContract,
@@ -44,6 +51,9 @@ from tocsin.testing.engine_contract.searching import (
 )
 from tocsin.testing.engine_contract.settling import AmendContract, SettleContract
 from tocsin.testing.engine_contract.stage import RETENTION_MS, EngineFactory, Stage, scenario
+from tocsin.testing.engine_contract.standing import StandingContract, TallyContract
+from tocsin.testing.engine_contract.tailing import TailOfSomeContract
+from tocsin.testing.engine_contract.traces import TraceContract
 from tocsin.testing.engine_contract.unstarted import UnstartedContract, UnstartedModelContract
 
 __all__ = ["RETENTION_MS", "EngineContract", "EngineFactory", "Stage", "scenario"]
@@ -68,17 +78,28 @@ class EngineContract(
     TransactionContract,
     UnstartedContract,
     UnstartedModelContract,
+    StandingContract,
+    TallyContract,
     EventSearchContract,
     DeliverySearchContract,
     OtherSearchContract,
+    NarrowingContract,
+    TextSearchContract,
+    RareStatusContract,
     PagingContract,
     CatalogContract,
     CatalogChangesContract,
+    JobContract,
+    AuditContract,
+    UncountedContract,
     DeviceContract,
     MailboxContract,
     TailContract,
+    TailOfSomeContract,
     TendContract,
     LifeContract,
     IsolationContract,
+    MeasureContract,
+    TraceContract,
 ):
     """All of it."""

@@ -110,6 +110,45 @@ class TransactionContract:
         assert [row.transaction for row in await stage.all(query)] == [ended]
 
     @scenario
+    async def test_an_output_is_kept_as_it_was_given(self, stage: Stage) -> None:
+        outputs = [None, "", "\0", "a\0b", "ä\U0001f514", "x" * 262_144]
+        events = [await _event(stage) for _ in outputs]
+        for event_id, output in zip(events, outputs, strict=True):
+            await step(stage, begin_step(stage, event_id))
+            ended = await step(stage, end_step(stage, event_id, output=output))
+            assert isinstance(ended, Transaction)
+            assert ended.output == output
+        await stage.reopen()
+        for event_id, output in zip(events, outputs, strict=True):
+            assert isinstance(await step(stage, end_step(stage, event_id, output=output)), Transaction)
+            assert await step(stage, end_step(stage, event_id, output="another")) is ENDED
+        query = TransactionQuery(organisation_id=stage.organisation)
+        assert [row.transaction.output for row in await stage.all(query)] == outputs
+
+    @scenario
+    async def test_steps_of_one_batch_may_be_of_many_events_groups_and_owners(self, stage: Stage) -> None:
+        events = [await _event(stage) for _ in range(40)]
+        foreign = await _event(stage, organisation=stage.foreign)
+        steps: list[TransactionStep] = []
+        expected: list[TransactionState | TransactionRefusal] = []
+        for event_id in events:
+            for tx_key in "ab":
+                steps += [begin_step(stage, event_id, tx_key), end_step(stage, event_id, tx_key, output=tx_key)]
+                expected += [PROCESSING, FINISHED]
+        steps += [
+            begin_step(stage, foreign),
+            begin_step(stage, EventId(stage.id())),
+            begin_step(stage, events[0], "a"),
+        ]
+        expected += [NOT_FOUND, NOT_FOUND, EXISTS]
+        results = await stage.engine.transact(steps)
+        assert [each.state if isinstance(each, Transaction) else each for each in results] == expected
+        query = TransactionQuery(organisation_id=stage.organisation)
+        stored = [(row.event.id, row.transaction.output) for row in await stage.all(query)]
+        assert stored == [(event_id, tx_key) for event_id in events for tx_key in "ab"]
+        assert await stage.engine.transact([]) == []
+
+    @scenario
     async def test_of_racing_begins_exactly_one_succeeds(self, stage: Stage) -> None:
         event_id = await _event(stage)
         steps = [begin_step(stage, event_id) for _ in range(50)]

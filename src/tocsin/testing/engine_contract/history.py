@@ -20,9 +20,10 @@ from tocsin.engine.rows import (
     MailboxQuery,
     Repeated,
     SaveDevice,
+    StandingQuery,
     Subscribe,
     TransactionQuery,
-    UnstartedQuery,
+    TransactionTally,
 )
 from tocsin.testing.engine_contract.consuming import begin_step
 from tocsin.testing.engine_contract.stage import RETENTION_MS, Stage, scenario
@@ -128,6 +129,7 @@ class TendContract:
         assert len(await stage.all(DeliveryQuery(organisation_id=organisation))) == 1
         assert await stage.all(AttemptQuery(organisation_id=organisation, event_id=old.event.id)) == []
         assert await stage.all(TransactionQuery(organisation_id=organisation)) == []
+        assert await stage.engine.find(TransactionTally, organisation, [old.event.id]) == [None]
 
     @scenario
     async def test_an_event_under_way_stays_and_the_others_behind_it_go(self, stage: Stage) -> None:
@@ -194,7 +196,7 @@ class TendContract:
     async def test_a_consumer_goes_on_where_history_was_dropped(self, stage: Stage) -> None:
         old = [stage.new() for _ in range(60)]
         await stage.store(*old)
-        query = UnstartedQuery(
+        query = StandingQuery(
             organisation_id=stage.organisation, tx_key="k", type="happened", environment=old[0].event.environment
         )
         await stage.engine.transact([begin_step(stage, each.event.id) for each in old[:40]])
@@ -203,7 +205,7 @@ class TendContract:
         new = stage.new()
         await stage.store(new)
         await _tended(stage)
-        assert await stage.all(query) == [new.event]
+        assert [row.event for row in await stage.all(query)] == [new.event]
 
     @scenario
     async def test_without_time_nothing_is_done_and_more_is_told(self, stage: Stage) -> None:

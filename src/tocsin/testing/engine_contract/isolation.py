@@ -36,11 +36,12 @@ from tocsin.engine.rows import (
     Retry,
     Save,
     SaveDevice,
+    StandingQuery,
     Subscribe,
     SubscriptionQuery,
     TransactionQuery,
     TransactionStep,
-    UnstartedQuery,
+    TransactionTally,
     Unsubscribe,
 )
 from tocsin.testing.engine_contract.consuming import begin_step, end_step, move_step
@@ -91,8 +92,15 @@ class _Estate:
             TransactionQuery(organisation_id=organisation),
             TransactionQuery(organisation_id=organisation, tx_key="k"),
             TransactionQuery(organisation_id=organisation, event_id=event.id),
-            UnstartedQuery(
-                organisation_id=organisation, tx_key="other", type=event.type, environment=event.environment
+            *(
+                StandingQuery(
+                    organisation_id=organisation,
+                    tx_key=tx_key,
+                    type=event.type,
+                    environment=event.environment,
+                    state=state,
+                )
+                for tx_key, state in (("other", None), ("k", TransactionState.PROCESSING))
             ),
             IncidentQuery(organisation_id=organisation),
             SubscriptionQuery(organisation_id=organisation, device_key=KEY),
@@ -112,6 +120,7 @@ class _Estate:
             (Incident, event_id),
             (Delivery, self.delivery_id),
             (Device, KEY.encode()),
+            (TransactionTally, event_id),
         ]
         for kind, identifier in kinds:
             found.append(await engine.find(kind, organisation, [identifier]))

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from tocsin.core.clock import DAY_MS
+from tocsin.core.transaction import TransactionState
 from tocsin.engine.rows import (
     AttemptQuery,
     DeliveryQuery,
     EventQuery,
     IncidentQuery,
     Query,
+    StandingQuery,
     TransactionQuery,
 )
 from tocsin.testing.engine_contract.consuming import begin_step
@@ -101,6 +103,16 @@ class PagingContract:
             AttemptQuery(organisation_id=organisation, event_id=new.event.id),
             TransactionQuery(organisation_id=organisation),
             IncidentQuery(organisation_id=organisation),
+            *(
+                StandingQuery(
+                    organisation_id=organisation,
+                    tx_key=tx_key,
+                    type=new.event.type,
+                    environment=new.event.environment,
+                    state=state,
+                )
+                for tx_key, state in (("other", None), ("k", TransactionState.PROCESSING))
+            ),
         ]
         for query in queries:
             for cursor in (b"", b"\0", b"\xff" * 40, b"\xff" * 8, b"x" * 16 + b"\xff\x00", new.event.id):

@@ -75,6 +75,11 @@ class ProcessClient:
         """The worker's process id, or None while there is none."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def under_way(self) -> int:
+        """How many requests were handed to the worker and are not answered yet."""
+        return len(self._under_way)
+
     async def open(self) -> None:
         """Start the worker and wait until it sends.
 

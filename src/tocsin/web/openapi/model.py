@@ -15,12 +15,12 @@ from tocsin.web.openapi.schemas import Schema
 
 JSON = "application/json"
 
-Codes = dict[int, tuple[str, ...]]
+Codes = Mapping[int, tuple[str, ...]]
 """The codes of errors, by their statuses."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter of a query, a path, or a header."""
+    """A parameter of a query, a path, or a header; a list in a query has commas between its elements."""
 
     name: str
     schema: Schema
@@ -34,15 +34,16 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         bytes_max: the route's limit.
+        also: the same of another content type; the limit is this one's.
         example: left out, it is put together from the schema.
-        content_types: of which it may be; all have the one schema.
     """
 
     schema: Schema
     bytes_max: int
     required: bool = True
+    content_type: str = JSON
+    also: tuple[Body, ...] = ()
     example: Any = msgspec.UNSET
-    content_types: tuple[str, ...] = (JSON,)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         schema: of the body; None is no body.
         headers: what the dialect's every answer does not have, by their names.
+        also: the same of another content type.
         example: left out, it is put together from the schema.
     """
 
@@ -58,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     schema: Schema | None = None
     content_type: str = JSON
     headers: Mapping[str, Schema] = {}
+    also: tuple[Answer, ...] = ()
     example: Any = msgspec.UNSET
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 Schema = dict[str, Any]
 """A JSON Schema."""
 
@@ -185,6 +187,28 @@ def resolved(schema: Schema, known: Mapping[str, Schema]) -> Schema:
     while "$ref" in schema:
         named = known[schema["$ref"].removeprefix(REF)]
         beside = {name: value for name, value in schema.items() if name != "$ref"}
-        properties = {**named.get("properties", {}), **beside.get("properties", {})}
-        schema = {**named, **beside, **({"properties": properties} if properties else {})}
+        schema = {**named, **beside}
+        if "properties" in named and "properties" in beside:
+            schema["properties"] = {**named["properties"], **beside["properties"]}
+        if "required" in named and "required" in beside:
+            schema["required"] = [*named["required"], *beside["required"]]
     return schema
+
+
+# -- from Structs ------------------------------------------------------------------------------------------
+
+
+def of_structs(*kinds: type) -> dict[str, Schema]:
+    """Return the schemas of Structs that are decoded as they stand, and of what they refer to, by their names."""
+    _, components = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
+    # A default may be a tuple, which is no JSON value.
+    components = msgspec.json.decode(msgspec.json.encode(components))
+    return {name: _first_paragraph(schema) for name, schema in components.items()}
+
+
+def _first_paragraph(schema: Schema) -> Schema:
+    """Return a schema without its title, which is its name again, and without its docstring's further paragraphs."""
+    shown = {name: value for name, value in schema.items() if name != "title"}
+    if "description" in shown:
+        shown["description"] = " ".join(shown["description"].partition("\n\n")[0].split())
+    return shown

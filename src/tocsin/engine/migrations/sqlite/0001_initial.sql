@@ -24,7 +24,7 @@ create table event (
 );
 create unique index event_by_id on event (id);
 create index event_by_organisation on event (organisation_id, id);
-create index event_by_type on event (organisation_id, type, id);
+create index event_by_type on event (organisation_id, type, environment, id);
 create index event_by_source on event (organisation_id, source, id);
 create index event_by_subject on event (organisation_id, subject, id) where subject is not null;
 
@@ -126,21 +126,27 @@ create table attempt (
 create index attempt_by_delivery on attempt (delivery_id);
 
 -- name: consumer_transaction
+-- Whatever finds or counts rows stands in an index: a row may be long, and none is read that is not shown. The output
+-- comes last, so that who does not ask for it does not read it either.
 create table consumer_transaction (
   event_id blob not null,
   tx_key text not null,
   organisation_id blob not null,
   event_type text not null,
+  environment text not null,
   state text not null,
   lease_until_ms integer,
   body blob not null,
-  primary key (event_id, tx_key)
-) without rowid;
+  output text
+);
+create unique index consumer_transaction_by_event on consumer_transaction (event_id, tx_key);
 create index consumer_transaction_by_key
-  on consumer_transaction (organisation_id, tx_key, event_type, state, event_id);
+  on consumer_transaction (organisation_id, tx_key, event_type, environment, state, event_id);
+-- By event and not by time, so that lapsed ones are found in the order in which they are listed.
 create index consumer_transaction_by_lease
-  on consumer_transaction (organisation_id, tx_key, event_type, lease_until_ms) where lease_until_ms is not null;
-create index consumer_transaction_by_organisation on consumer_transaction (organisation_id, event_id);
+  on consumer_transaction (organisation_id, tx_key, event_type, environment, event_id, lease_until_ms)
+  where state = 'processing' and lease_until_ms is not null;
+create index consumer_transaction_by_organisation on consumer_transaction (organisation_id, event_id, tx_key, state);
 
 -- name: consumer_run
 -- Every event of the type from first_id up to, not including, end_id has a transaction of this key: who looks for
