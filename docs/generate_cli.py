@@ -13,9 +13,9 @@ import click
 
 from tocsin.cli import exits
 from tocsin.cli.catalogue import OF_SETTINGS, SECTIONS
+from tocsin.cli.client.session import GLOBAL_OPTIONS
 from tocsin.cli.group import load, named
 from tocsin.cli.main import cli
-from tocsin.cli.session import GLOBAL_OPTIONS
 
 TARGET = Path(__file__).with_name("cli.md")
 

@@ -43,6 +43,8 @@ class Lines:
         left = []
         while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
             left.append(line)
+        # Whoever asks again finds the end again.
+        self._lines.put(None)
         self._thread.join(DEADLINE_S)
         return left
 

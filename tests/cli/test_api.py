@@ -12,7 +12,7 @@ import pytest
 from gateway import Gateway
 from program import DEADLINE_S
 from tenants import tenant_of
-from tocsin.cli.api import Api, segment
+from tocsin.cli.client.api import Api, segment
 from tocsin.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE
 from tocsin.cli.faults import Failure
 

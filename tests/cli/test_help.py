@@ -13,9 +13,9 @@ from program import DEADLINE_S, environment, run_program
 from tocsin import __version__
 from tocsin.bootstrap import LIMITS
 from tocsin.cli.catalogue import OF_SETTINGS, SECTIONS, entries
+from tocsin.cli.client.session import GLOBAL_OPTIONS
 from tocsin.cli.group import client_variables, load, named
 from tocsin.cli.main import cli
-from tocsin.cli.session import GLOBAL_OPTIONS
 from tocsin.settings import settings_model
 
 pytestmark = pytest.mark.acceptance
@@ -24,13 +24,15 @@ LOADED_FOR_HELP = [
     "tocsin",
     "tocsin.cli",
     "tocsin.cli.catalogue",
+    "tocsin.cli.client",
+    "tocsin.cli.client.choices",
+    "tocsin.cli.client.secret_input",
+    "tocsin.cli.client.session",
+    "tocsin.cli.client.values",
     "tocsin.cli.exits",
     "tocsin.cli.faults",
     "tocsin.cli.group",
     "tocsin.cli.main",
-    "tocsin.cli.secret_input",
-    "tocsin.cli.session",
-    "tocsin.cli.values",
 ]
 SLOW_OF_PYTHON = {"asyncio", "email", "http", "multiprocessing", "socket", "sqlite3", "ssl", "subprocess", "tomllib"}
 HEAVY = (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from program import DEADLINE_S, environment
-from tocsin.cli.logs import MASK, mask_secrets
+from tocsin.cli.gateway.logs import MASK, mask_secrets
 
 KEY = "tcs_live_" + "0123456789abcdef" * 4
 SIGNING = "whsec_" + "QUJD" * 10 + "="
@@ -68,7 +68,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
 SCRIPT = f"""
 import logging, sys
 import structlog
-from tocsin.cli.logs import configure_logs
+from tocsin.cli.gateway.logs import configure_logs
 
 configure_logs(sys.argv[2], sys.argv[1])
 log = structlog.get_logger("tocsin")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tocsin.cli.client.refusals import error_code, error_text, refusal
 from tocsin.cli.exits import BUSY, DENIED, FAILED, NOT_FOUND, REFUSED
-from tocsin.cli.refusals import error_code, error_text, refusal
 
 ISSUE = {"code": "invalid_type", "path": ["fields", "a"], "message": "Required"}
 

@@ -12,7 +12,7 @@ import pytest
 
 from cli.commands import Shell
 from program import DEADLINE_S
-from tocsin.cli.supervised import Tail
+from tocsin.cli.sending.supervised import Tail
 
 pytestmark = pytest.mark.acceptance
 

@@ -15,7 +15,7 @@ from gateway import Gateway
 from program import DEADLINE_S
 from tocsin.cli.exits import USAGE
 from tocsin.cli.faults import Failure
-from tocsin.cli.samples import SAMPLES, with_overrides
+from tocsin.cli.sending.samples import SAMPLES, with_overrides
 
 pytestmark = pytest.mark.acceptance
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tocsin.cli.client.values import moment_ms, pairs, scalar
 from tocsin.cli.exits import USAGE
 from tocsin.cli.faults import Failure
-from tocsin.cli.values import moment_ms, pairs, scalar
 
 NOW_MS = 1_772_793_000_000
 

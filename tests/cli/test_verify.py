@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from cli.commands import Shell
 from gateway import Gateway
-from tocsin.cli.verification import PROMPTJANG, STANDARD, Signed, judge
+from tocsin.cli.tools.verification import PROMPTJANG, STANDARD, Signed, judge
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(32)).decode()

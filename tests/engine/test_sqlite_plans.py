@@ -31,8 +31,8 @@ WHOLE_TABLE_ON_PURPOSE = {
     "blocked_depth": "delivery",
     "mailbox_depth": "mailbox",
 }
-"""Statements that go through a table: at start, when nobody waits for an answer but the operator; and for a scrape, in
-a reader, where they go through an index of what waits, within the bound of every search."""
+"""Statements that go through a table: at start, when nobody waits for an answer but the operator; and for a scrape,
+in a reader, where they go through an index of what waits, within the bound of every search."""
 
 ORDERED_BY_AN_INDEX = {TransactionQuery, StandingQuery, IncidentQuery, MailboxQuery}
 

@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from tocsin.cli.catalogue import OF_SETTINGS, SECTIONS, entries
+from tocsin.cli.client.secret_input import VARIABLES
+from tocsin.cli.client.session import GLOBAL_OPTIONS
 from tocsin.cli.faults import PipeClosed
-from tocsin.cli.secret_input import VARIABLES
-from tocsin.cli.session import GLOBAL_OPTIONS
 
 TRACEBACK = "TOCSIN_TRACEBACK"
 """The variable that has a fault of ours shown with where it came from."""
@@ -80,9 +80,9 @@ def forget_client_variables() -> None:
     For commands that read settings: these refuse a variable of ours that is no setting, and whoever keeps
     ``TOCSIN_URL`` and ``TOCSIN_KEY`` in the environment must be able to start a gateway, too.
     """
-    from tocsin.cli.main import cli  # noqa: PLC0415  the commands are loaded for their options
-
-    for name in client_variables(cli):
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
+    for name in client_variables(root):
         os.environ.pop(name, None)
     for name in [each for each in os.environ if each.startswith(OF_EVENTS)]:
         del os.environ[name]

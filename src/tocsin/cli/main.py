@@ -10,10 +10,10 @@ from typing import NoReturn
 import click
 
 from tocsin import __version__
+from tocsin.cli.client.session import global_options
 from tocsin.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from tocsin.cli.faults import Failure, PipeClosed, visible
 from tocsin.cli.group import TRACEBACK, Commands
-from tocsin.cli.session import global_options
 
 _EPILOG = """\b
 Examples:

@@ -1,0 +1,1 @@
+"""Commands that run a gateway or look after its data."""

@@ -1,0 +1,53 @@
+"""``tocsin account``: how people are told of categorised events."""
+
+from __future__ import annotations
+
+import click
+
+from tocsin.cli.client.session import Session, uses_gateway
+from tocsin.cli.exits import USAGE
+from tocsin.cli.faults import Failure
+
+_PATH = "/api/v1/account"
+_EXAMPLES = """\b
+Examples:
+  tocsin account show
+  tocsin account replace '{"email": {"enabled": true, "to": ["ops@example.com"]}}'
+"""
+_REPLACE_EXAMPLES = """\b
+Examples:
+  tocsin account replace '{"email": {"enabled": true, "to": ["ops@example.com"]}}'
+  tocsin account replace @account.json     # where a bot's token is inside
+"""
+
+
+@click.group(epilog=_EXAMPLES)
+def account() -> None:
+    """Say how the people of the organisation are told of categorised events."""
+
+
+@account.command(epilog="\b\nExamples:\n  tocsin account show --output json\n")
+@uses_gateway
+def show(session: Session) -> None:
+    """Show the account; its secrets are masked."""
+    session.out.record(session.api.get(_PATH))
+
+
+@account.command(epilog=_REPLACE_EXAMPLES)
+@click.argument("document", metavar="JSON|@FILE|-")
+@uses_gateway
+def replace(session: Session, document: str) -> None:
+    """Replace the whole account."""
+    from tocsin.cli.client.values import json_or_stdin  # noqa: PLC0415  the help does without
+
+    body, _ = json_or_stdin(document)
+    if not isinstance(body, dict):
+        raise Failure(USAGE, "an account is a JSON object")
+    session.out.record(session.api.call("PUT", _PATH, body))
+
+
+@account.command(epilog="\b\nExamples:\n  tocsin account usage\n")
+@uses_gateway
+def usage(session: Session) -> None:
+    """Show what is used of the plan in this month."""
+    session.out.record(session.api.get("/api/v1/usage"))

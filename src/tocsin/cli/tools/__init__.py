@@ -1,0 +1,1 @@
+"""Commands that need no gateway, or only ask it who one is."""

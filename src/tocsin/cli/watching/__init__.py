@@ -1,0 +1,1 @@
+"""Commands that show what happens and what happened, and send it again."""
