@@ -176,7 +176,7 @@ class _Scan:
                 return
             span = span.behind(last, ascending=self._ascending)
             left -= size
-            limit *= 4
+            limit *= 2
 
     def _ids(self, portion: Span, count: int, deadline_s: float | None) -> list[bytes]:
         tables, bindings = self._matching(portion, deadline_s)
@@ -194,15 +194,16 @@ class _Scan:
         """Return what follows the columns of a statement for the matches of a portion."""
         lead, bindings = self._lead.within(portion, ascending=self._ascending, limit=-1)
         tables = self._meeting.tables.format(lead=lead)
-        conditions = [*self._named(tables, bindings, deadline_s), *self._meeting.conditions]
+        conditions = [*self._named(lead, bindings, deadline_s), *self._meeting.conditions]
         text = " and ".join(each.text for each in conditions)
         return f"{tables} where {text}", (*bindings, *(value for each in conditions for value in each.bindings))
 
-    def _named(self, tables: str, bindings: tuple[Any, ...], deadline_s: float | None) -> list[Condition]:
+    def _named(self, lead: str, bindings: tuple[Any, ...], deadline_s: float | None) -> list[Condition]:
         """Return the patterns as conditions: which names of this portion's events they match."""
         found: list[Condition] = []
+        rows = f"from ({lead}) l cross join event e on {self._lead.joins_on}"
         for aspect, patterns in self._patterns.items():
-            text = f"select json_group_array(distinct e.{aspect}) {tables} where e.{aspect} is not null"
+            text = f"select json_group_array(distinct e.{aspect}) {rows} where e.{aspect} is not null"
             with until(self._connection, deadline_s):
                 names: list[str] = json.loads(self._connection.execute(text, bindings).get)
             found.append(among(f"e.{Aspect(aspect)}", matching(patterns, names)))

@@ -23,13 +23,15 @@ _ASPECTS_OF_INDEX = {
     Aspect.TYPE: "event_by_type",
     Aspect.SEVERITY: "event_by_severity",
 }
+_PROBES_MAX = 4
+"""Names that are looked for in an index, each by itself; reading the row costs as much as about so many."""
+
 _COVERING = {
     Aspect.TYPE: "event_by_type",
     Aspect.SOURCE: "event_by_source",
     Aspect.SEVERITY: "event_by_severity",
 }
 _OF_THE_ID_ALONE = frozenset({Aspect.STATUS, Aspect.DESTINATION, Aspect.UNREPLAYED})
-EVERY_DIALECT = tuple(str(each) for each in Dialect)
 _LEADS_OF_STATUS = {
     EventStatus.PROCESSING: ("delivery d indexed by delivery_leased", " and d.state = 1"),
     EventStatus.RETRYING: (
@@ -78,6 +80,11 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True):
         text = (" union " if self.repeats else " union all ").join(parts)
         return f"{text} order by 1 {'asc' if ascending else 'desc'} limit ?", (*bindings, limit)
 
+    @property
+    def joins_on(self) -> str:
+        """How the entries ``l`` and the rows of ``event e`` belong together."""
+        return "e.id = l.id" if self.repeats else "e.seq = l.seq"
+
 
 class Meeting(msgspec.Struct, frozen=True):
     """How the entries of a lead become rows of ``event e``.
@@ -94,24 +101,20 @@ class Meeting(msgspec.Struct, frozen=True):
 def meet(lead: Lead, wanted: Wanted) -> Meeting:
     """Return the cheapest way to the events of a lead's entries, with the conditions that the lead leaves open.
 
-    A row of the table is read only for what no index holds: rows lie far apart, and each costs as much as ten entries
-    of an index that are next to one another.
+    A row of the table is read only for what no index holds: rows lie far apart, entries of an index close together.
     """
     is_open = {aspect: each for aspect, each in wanted.conditions.items() if aspect not in lead.answers}
     conditions = tuple(is_open.values())
     if not wanted.patterns and is_open.keys() <= _OF_THE_ID_ALONE:
         return Meeting("from ({lead}) e", conditions)
-    index = next((name for aspect, name in _COVERING.items() if aspect in is_open), None)
-    if index is None and not lead.repeats:
-        return Meeting("from ({lead}) l cross join event e on e.seq = l.seq", conditions)
-    # All columns of the index before the id have to be given, so that one probe finds the one entry.
-    given = {Aspect.ORGANISATION: wanted.conditions[Aspect.ORGANISATION]}
-    given[Aspect.ENVIRONMENT] = among("e.environment", wanted.environments)
-    if index is None:
-        index = "event_by_organisation"
-        given[Aspect.DIALECT] = among("e.dialect", wanted.names.get(Aspect.DIALECT, EVERY_DIALECT))
-    tables = f"from ({{lead}}) l cross join event e indexed by {index} on e.id = l.id"
-    return Meeting(tables, tuple((is_open | given).values()))
+    for aspect, index in _COVERING.items():
+        if aspect in is_open and len(wanted.names[aspect]) <= _PROBES_MAX:
+            # All columns of the index before the id have to be given, so that one probe finds the one entry.
+            given = {Aspect.ORGANISATION: wanted.conditions[Aspect.ORGANISATION]}
+            given[Aspect.ENVIRONMENT] = among("e.environment", wanted.environments)
+            tables = f"from ({{lead}}) l cross join event e indexed by {index} on e.id = l.id"
+            return Meeting(tables, tuple((is_open | given).values()))
+    return Meeting(f"from ({{lead}}) l cross join event e on {lead.joins_on}", conditions)
 
 
 def choose(connection: apsw.Connection, wanted: Wanted, span: Span) -> Lead:
@@ -161,7 +164,7 @@ def _leads(connection: apsw.Connection, wanted: Wanted) -> Iterator[Lead]:
             yield _of_events(index, condition, stretches, *answers)
     yield from _of_status(connection, wanted)
     yield from _of_destination(connection, wanted)
-    dialects = wanted.names.get(Aspect.DIALECT, EVERY_DIALECT)
+    dialects = wanted.names.get(Aspect.DIALECT, tuple(str(each) for each in Dialect))
     yield _of_events(
         "event_by_organisation",
         "i.organisation_id = ? and i.environment = ? and i.dialect = ?",
