@@ -61,7 +61,8 @@ def listed(
         rows = page[member]
         yield from rows
         cursor = page.get("next_cursor")
-        if cursor is None or not rows:
+        if cursor is None:
+            # A page may be empty and not the last: a search that reached its bound says where to go on.
             return
         left = None if left is None else left - len(rows)
     session.out.note(f"there is more: --cursor {cursor}, or --all")
