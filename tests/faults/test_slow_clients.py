@@ -174,8 +174,10 @@ def test_a_compressed_bomb_is_refused_before_it_is_looked_into(hasty: Gateway) -
     assert len(bomb) < 30_000
     for path in ("/event/create", "/api/v1/event", "/emit", "/events/v2/projects/a/events/b", "/e/x", "/api/v1/keys"):
         for encoding in ("gzip", "GZIP", "deflate", "br", "zstd", "gzip, identity", "x-gzip"):
-            answer = hasty.process.request("POST", path, bomb, headers={"Content-Encoding": encoding})
-            assert answer.status == 415, (path, encoding)
+            headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+            answer = hasty.process.request("POST", path, bomb, key=hasty.process.keys["api_key"], headers=headers)
+            # Two dialects ask first whether there is an account to tell, and an endpoint of that name.
+            assert answer.status == {"/api/v1/event": 403, "/e/x": 404}.get(path, 415), (path, encoding)
 
 
 def stalled(gateway: Gateway, count: int, size: int, stack: ExitStack) -> list[Wire]:

@@ -98,7 +98,9 @@ class House:
         self.limits = limits
         replay = Replay(engine=stage.engine, ingest=stage.ingest, clock=stage.clock)
         self.replays = Watched(ReplayWork(engine=stage.engine, replay=replay), stage.signal)
-        self.recoveries = Watched(RecoveryWork(engine=stage.engine, clock=stage.clock), stage.signal)
+        self.recoveries = Watched(
+            RecoveryWork(engine=stage.engine, catalog=stage.catalog, clock=stage.clock), stage.signal
+        )
         self.start()
 
     def start(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.stage import Stage, refusal, run
+from tocsin.core import condition
 from tocsin.core.condition import read_condition
 from tocsin.core.destination import Destination, Filter
 from tocsin.core.errors import TocsinError, Unprocessable
@@ -77,14 +78,14 @@ def test_the_data_are_decoded_once_and_only_for_those_who_ask(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[bytes] = []
-    decode = msgspec.json.decode
+    read = condition._read
 
-    def counting(data: bytes, **options: Any) -> Any:
+    def counting(data: bytes) -> Any:
         decoded.append(data)
-        return decode(data, **options)
+        return read(data)
 
     async def scenario(stage: Stage) -> None:
-        monkeypatch.setattr(msgspec.json, "decode", counting)
+        monkeypatch.setattr(condition, "_read", counting)
         await stage.destination("plain")
         await stage.accept(data=b'{"a": 1}')
         assert decoded == []

@@ -164,7 +164,7 @@ async def build_parts(
         first_attempts=first_attempts,
         health=health,
         ingest=ingest,
-        job_runner=_job_runner(settings, clock, engine, ingest),
+        job_runner=_job_runner(settings, clock, engine, catalog, ingest),
         transports=frozenset(transports),
     )
 
@@ -249,10 +249,10 @@ async def start(parts: Parts, stack: AsyncExitStack, on_fatal: Callable[[str], N
     stack.push_async_callback(parts.job_runner.stop, shutdown_s)
 
 
-def _job_runner(settings: Settings, clock: Clock, engine: Engine, ingest: Ingest) -> JobRunner:
+def _job_runner(settings: Settings, clock: Clock, engine: Engine, catalog: Catalog, ingest: Ingest) -> JobRunner:
     works: dict[JobKind, Work] = {
         JobKind.REPLAY: ReplayWork(engine=engine, replay=Replay(engine=engine, ingest=ingest, clock=clock)),
-        JobKind.RECOVERY: RecoveryWork(engine=engine, clock=clock),
+        JobKind.RECOVERY: RecoveryWork(engine=engine, catalog=catalog, clock=clock),
     }
     return JobRunner(engine=engine, works=works, clock=clock, limits=settings.limits("job", JobLimits))
 

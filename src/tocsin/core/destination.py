@@ -125,10 +125,62 @@ def glob(pattern: str) -> Callable[[str], Any]:
     return re.compile(translate(pattern)).match
 
 
-def _any(patterns: tuple[str, ...], text: str | None) -> bool:
-    if not patterns:
-        return True
-    return text is not None and any(glob(pattern)(text) for pattern in patterns)
+class _Texts:
+    """A list of patterns, made ready to be asked often."""
+
+    __slots__ = ("_any", "_exact", "_globs")
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._any = not patterns
+        self._exact = frozenset(pattern for pattern in patterns if not is_glob(pattern))
+        self._globs = tuple(re.compile(translate(pattern)).match for pattern in patterns if is_glob(pattern))
+
+    def match(self, text: str | None) -> bool:
+        if self._any:
+            return True
+        return text is not None and (text in self._exact or any(match(text) for match in self._globs))
+
+
+class Matcher:
+    """A filter, made ready once for all events that are held against it.
+
+    No cache stands in for this: patterns belong to tenants, and whoever has more of them than a cache holds would
+    have every one compiled again for every event.
+    """
+
+    __slots__ = ("_dialects", "_severities", "_sources", "_subjects", "_types", "_wanted")
+
+    def __init__(self, wanted: Filter) -> None:
+        self._wanted = wanted
+        self._dialects = frozenset(wanted.dialects)
+        self._severities = frozenset(wanted.severities)
+        self._sources = _Texts(wanted.sources)
+        self._types = _Texts(wanted.types)
+        self._subjects = _Texts(wanted.subjects)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Matcher) and self._wanted == other._wanted
+
+    def __hash__(self) -> int:
+        return hash(self._wanted)
+
+    def passes(
+        self,
+        *,
+        dialect: Dialect,
+        source: str,
+        type: str,  # noqa: A002  CloudEvents' own word
+        subject: str | None,
+        severity: Severity | None,
+    ) -> bool:
+        """Return whether an event of these attributes passes the filter; its condition is another matter."""
+        return (
+            (not self._dialects or dialect in self._dialects)
+            and (not self._severities or severity in self._severities)
+            and self._sources.match(source)
+            and self._types.match(type)
+            and self._subjects.match(subject)
+        )
 
 
 def matches(
@@ -140,14 +192,8 @@ def matches(
     subject: str | None,
     severity: Severity | None,
 ) -> bool:
-    """Return whether an event of these attributes passes the filter, its condition aside."""
-    return (
-        (not wanted.dialects or dialect in wanted.dialects)
-        and (not wanted.severities or severity in wanted.severities)
-        and _any(wanted.sources, source)
-        and _any(wanted.types, type)
-        and _any(wanted.subjects, subject)
-    )
+    """Return whether one event passes a filter."""
+    return Matcher(wanted).passes(dialect=dialect, source=source, type=type, subject=subject, severity=severity)
 
 
 SECRET_ADDRESS_FIELDS: dict[Transport, frozenset[str]] = {

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tocsin.core.destination import Filter, matches
+from tocsin.core.destination import Filter, Matcher
 from tocsin.core.environment import Environment
 from tocsin.core.event import Event
 from tocsin.core.identifiers import DestinationId, OrganisationId
@@ -30,6 +30,7 @@ class StreamFilter(msgspec.Struct, frozen=True, kw_only=True):
         events: which events, and deliveries of which events.
         destination_id: events with a delivery to it, and those deliveries; None is any.
         with_data: whether events are wanted with their data.
+        matcher: made of ``events``.
     """
 
     organisation_id: OrganisationId
@@ -38,6 +39,10 @@ class StreamFilter(msgspec.Struct, frozen=True, kw_only=True):
     events: Filter = Filter()
     destination_id: DestinationId | None = None
     with_data: bool = False
+    matcher: Matcher = Matcher(Filter())
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "matcher", Matcher(self.events))
 
     @property
     def wants_events(self) -> bool:
@@ -56,8 +61,7 @@ class StreamFilter(msgspec.Struct, frozen=True, kw_only=True):
             and event.organisation_id == self.organisation_id
             and event.environment is self.environment
             and (self.destination_id is None or self.destination_id in destinations)
-            and matches(
-                self.events,
+            and self.matcher.passes(
                 dialect=event.dialect,
                 source=event.source,
                 type=event.type,

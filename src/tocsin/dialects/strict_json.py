@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isinf
 from typing import Any
 
 import msgspec
@@ -11,7 +12,16 @@ from tocsin.core.errors import MalformedBody
 DEPTH_MAX = 64
 """Levels of nesting; the outermost value is level 1."""
 
-_decode = msgspec.json.Decoder().decode
+
+def _finite(text: str) -> float:
+    # msgspec's own way takes 14 us for a number at the edge of a double: a second and more for a body full of them.
+    value = float(text)
+    if isinf(value):
+        raise ValueError("a number is out of range")
+    return value
+
+
+_decode = msgspec.json.Decoder(float_hook=_finite).decode
 _encode = msgspec.json.Encoder().encode
 
 

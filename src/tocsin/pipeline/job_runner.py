@@ -104,8 +104,14 @@ class JobRunner:
     async def _run(self, job: Job) -> None:
         course = _Course(job, self._works[job.kind], self._engine, self._clock, self._limits, self._stopping)
         try:
-            with suppress(_Stopped):
-                await course.run()
+            await course.run()
+        except _Stopped:
+            pass
+        except Exception as fault:  # noqa: BLE001  not even its failure could be written down: it is begun again
+            _log.exception("job_broke", job=job.id.hex(), exc_info=fault)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.pause_s):
+                    await self._stopping.wait()
         finally:
             del self._running[job.organisation_id]
             self.wake()

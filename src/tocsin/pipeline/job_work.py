@@ -13,12 +13,13 @@ import msgspec
 
 from tocsin.core.clock import DAY_MS, Clock
 from tocsin.core.delivery import Delivery, phase_of
-from tocsin.core.errors import TocsinError, Unavailable
+from tocsin.core.errors import NotFound, TocsinError, Unavailable
 from tocsin.core.event import Event, IdempotencyKey, idempotency_key
 from tocsin.core.identifiers import DeliveryId, bucket_of
 from tocsin.core.job import Job
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import AmendmentResult, DeliveryQuery, EventQuery, Retry
+from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.replay import Replay
 
 KEY_KEPT_MS = 30 * DAY_MS
@@ -104,8 +105,9 @@ def _key(job: Job, original: Event) -> IdempotencyKey:
 class RecoveryWork:
     """Puts deliveries back into their destination's queue."""
 
-    def __init__(self, *, engine: Engine, clock: Clock) -> None:
+    def __init__(self, *, engine: Engine, catalog: Catalog, clock: Clock) -> None:
         self._engine = engine
+        self._catalog = catalog
         self._clock = clock
 
     async def next(self, job: Job, limit: int) -> Portion:
@@ -115,14 +117,18 @@ class RecoveryWork:
         return Portion([row.delivery.id for row in page.rows if _ended_before(job, row.delivery)], page.next_cursor)
 
     async def carry_out(self, job: Job, ids: Sequence[bytes]) -> Tried:
-        phases = _delivery_query(job.plan).phases
+        query = _delivery_query(job.plan)
+        destination_id = query.destination_id
+        if destination_id is None or self._catalog.find_destination(job.organisation_id, destination_id) is None:
+            # Made due again, they could only be cancelled, and their history would say no more what became of them.
+            raise NotFound("the destination was deleted")
         found = [each for each in await self._engine.find(Delivery, job.organisation_id, ids) if each is not None]
         due_ms = self._clock.now_ms()
         retries = [
             Retry(job.organisation_id, DeliveryId(each.id), due_ms)
             for each in found
             # Any other is under way again, or was, since the job was made.
-            if _ended_before(job, each) and phase_of(each.state, each.attempts_made) in phases
+            if _ended_before(job, each) and phase_of(each.state, each.attempts_made) in query.phases
         ]
         results = await self._engine.amend(retries) if retries else []
         gone = results.count(AmendmentResult.NOT_FOUND) + len(ids) - len(found)

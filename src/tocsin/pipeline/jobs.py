@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -50,6 +51,7 @@ class Jobs:
         self._ids = ids
         self._wake = wake
         self._queued_max = queued_max
+        self._asking = asyncio.Lock()
 
     async def count_events(self, query: EventQuery | None) -> Count:
         """Return how many events a replay would take; a query of None matches nothing.
@@ -130,6 +132,7 @@ class Jobs:
             destination_id=destination_id,
             since_ms=since_ms,
             until_ms=now_ms if until_ms is None else min(until_ms, now_ms),
+            environment=environment,
             phases=phases,
             unreplayed=True,
             with_data=False,
@@ -181,12 +184,15 @@ class Jobs:
 
     async def _ask(self, job: Job) -> Job:
         queued = JobQuery(organisation_id=job.organisation_id, state=JobState.QUEUED)
-        if (await self._engine.search(queued, limit=1)).total >= self._queued_max:
-            raise Conflict(
-                f"{self._queued_max} jobs wait already; cancel some, or come later", code="job_limit_reached"
-            )
         summary = {"kind": job.kind, "wanted": job.wanted, "total": job.total}
-        await self._engine.job_write([SaveJob(job, record_of("job.created", prefixed(PREFIX, job.id), summary))])
+        record = record_of("job.created", prefixed(PREFIX, job.id), summary)
+        # One at a time, or many that ask at once would all find room.
+        async with self._asking:
+            if (await self._engine.search(queued, limit=1)).total >= self._queued_max:
+                raise Conflict(
+                    f"{self._queued_max} jobs wait already; cancel some, or come later", code="job_limit_reached"
+                )
+            await self._engine.job_write([SaveJob(job, record)])
         self._wake()
         return await self.get(job.organisation_id, job.id)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tocsin.core.condition import Condition, read_condition
-from tocsin.core.destination import Destination, is_glob, matches
+from tocsin.core.destination import Destination, Matcher, is_glob
 from tocsin.core.event import Dialect, Severity
 from tocsin.core.identifiers import DestinationId
+
+_Entry = tuple[Destination, Matcher]
 
 
 class RoutingTable:
@@ -20,20 +22,21 @@ class RoutingTable:
     """
 
     def __init__(self, destinations: Iterable[Destination]) -> None:
-        self._by_source: dict[str, list[Destination]] = {}
-        self._any_source: list[Destination] = []
+        self._by_source: dict[str, list[_Entry]] = {}
+        self._any_source: list[_Entry] = []
         self.conditions: dict[DestinationId, Condition] = {}
         for destination in sorted(destinations, key=lambda each: each.id):
             if not destination.enabled or not destination.address:
                 continue
             if destination.filter.where is not None:
                 self.conditions[destination.id] = read_condition(destination.filter.where)
+            entry = (destination, Matcher(destination.filter))
             sources = destination.filter.sources
             if sources and not any(is_glob(source) for source in sources):
                 for source in dict.fromkeys(sources):
-                    self._by_source.setdefault(source, []).append(destination)
+                    self._by_source.setdefault(source, []).append(entry)
             else:
-                self._any_source.append(destination)
+                self._any_source.append(entry)
 
     def route(
         self,
@@ -51,13 +54,6 @@ class RoutingTable:
         return [
             destination
             for group in (self._by_source.get(source, ()), self._any_source)
-            for destination in group
-            if matches(
-                destination.filter,
-                dialect=dialect,
-                source=source,
-                type=type,
-                subject=subject,
-                severity=severity,
-            )
+            for destination, matcher in group
+            if matcher.passes(dialect=dialect, source=source, type=type, subject=subject, severity=severity)
         ]

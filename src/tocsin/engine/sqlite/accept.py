@@ -16,13 +16,15 @@ from tocsin.engine.codec import STATE_CODES, event_row, incident_body, incident_
 from tocsin.engine.rows import (
     Acceptance,
     Accepted,
+    AcceptFailed,
     IncidentRefused,
     KeyConflict,
     NewEvent,
     QuotaExceeded,
     Repeated,
 )
-from tocsin.engine.sqlite import settle
+from tocsin.engine.sqlite import audit, settle
+from tocsin.engine.sqlite.faults import lies_with_the_store
 from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, fetch_by_rows, first, write_rows
 
 _READY = STATE_CODES[DeliveryState.READY]
@@ -35,8 +37,29 @@ _Known = dict[bytes, tuple[EventId, bytes]]
 def accept(
     connection: apsw.Connection, events: Sequence[NewEvent], *, lease_until_ms: int, now_ms: int
 ) -> list[Acceptance]:
-    """Store the batch, all of it or, raising, nothing."""
-    return _Batch(connection, lease_until_ms=lease_until_ms, now_ms=now_ms).store(events)
+    """Store the batch with its records, all of it or, raising, nothing."""
+    results = _Batch(connection, lease_until_ms=lease_until_ms, now_ms=now_ms).store(events)
+    accepted = (new for new, result in zip(events, results, strict=True) if isinstance(result, Accepted))
+    audit.keep(connection, [new.record for new in accepted if new.record is not None])
+    return results
+
+
+def accept_each(
+    connection: apsw.Connection, events: Sequence[NewEvent], *, lease_until_ms: int, now_ms: int
+) -> list[Acceptance]:
+    """Store the events one by one, so that a faulty one fails alone."""
+    results: list[Acceptance] = []
+    for event in events:
+        connection.execute("savepoint event")
+        try:
+            results += accept(connection, [event], lease_until_ms=lease_until_ms, now_ms=now_ms)
+        except Exception as error:
+            if lies_with_the_store(error):
+                raise
+            connection.execute("rollback to event")
+            results.append(AcceptFailed(f"{type(error).__name__}: {error}"))
+        connection.execute("release event")
+    return results
 
 
 class _Batch:

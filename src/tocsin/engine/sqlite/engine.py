@@ -21,7 +21,6 @@ from tocsin.core.transaction import Transaction, TransactionRefusal
 from tocsin.engine.rows import (
     Acceptance,
     Accepted,
-    AcceptFailed,
     Amendment,
     AmendmentResult,
     CatalogDelta,
@@ -188,15 +187,14 @@ class SqliteEngine:
         now_ms = self._clock.now_ms()
         try:
             return await self._writer.submit(
-                lambda c: _accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
+                lambda c: accept.accept(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
             )
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001  what a faulty event breaks is told of it alone
-            if len(events) == 1:
-                return [AcceptFailed(f"{type(error).__name__}: {error}")]
-            alone = await asyncio.gather(*(self._accept([event], lease_until_ms) for event in events))
-            return [result for results in alone for result in results]
+        except Exception:  # noqa: BLE001  whatever it was, it comes again with the event that it lies with
+            return await self._writer.submit(
+                lambda c: accept.accept_each(c, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
+            )
 
     async def claim(
         self,
@@ -334,19 +332,6 @@ class SqliteEngine:
             jobs_ms=self._settings.job_retention_ms,
         )
         return await self._writer.submit(lambda c: tend.tend(c, now_ms=now_ms, kept=kept, budget_ms=budget_ms))
-
-
-def _accept(
-    connection: apsw.Connection, events: Sequence[NewEvent], *, lease_until_ms: int, now_ms: int
-) -> list[Acceptance]:
-    results = accept.accept(connection, events, lease_until_ms=lease_until_ms, now_ms=now_ms)
-    records = [
-        new.record
-        for new, result in zip(events, results, strict=True)
-        if new.record is not None and isinstance(result, Accepted)
-    ]
-    audit.keep(connection, records)
-    return results
 
 
 def _amend(connection: apsw.Connection, amendments: Sequence[Amendment], *, now_ms: int) -> list[AmendmentResult]:

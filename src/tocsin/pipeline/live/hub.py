@@ -36,6 +36,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
         backlog_messages_max, backlog_bytes_max: what waits for one reader; above it the stream ends.
         resume_events_max: how far back a reader may go on, in events of all organisations.
         page_events: read from the history at once.
+        page_data_events: read at once for one who begins in the past and wants their data, up to a mebibyte each.
         changes_max: changes of deliveries that wait to be told; above it further ones are not.
         gather_s: between two looks into the history, so that many events are told together.
         poll_s: how often it is looked into when nothing hints at anything new.
@@ -52,6 +53,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     backlog_bytes_max: int = 4_194_304
     resume_events_max: int = 100_000
     page_events: int = 64
+    page_data_events: int = 4
     changes_max: int = 10_000
     gather_s: float = 0.05
     poll_s: float = 1.0
@@ -227,15 +229,21 @@ class Live:
         """Return what comes next for a stream that begins in the past; nothing once it has joined the others."""
         wanted = stream.wanted
         need = _Need(frozenset({wanted.organisation_id}), wanted.with_data, wanted.destination_id is not None)
+        size = self.limits.page_data_events if wanted.with_data else self.limits.page_events
         while stream.ended is None:
-            page = await self._page(stream.after, need)
+            page = await self._page(stream.after, need, size)
+            told: list[Told] = []
+            room_bytes = self.limits.write_bytes
+            for happening in _happenings(page):
+                assert happening.position is not None
+                stream.after = happening.position
+                if wanted.wants(StreamKind.EVENT, happening.event, happening.destinations):
+                    told.append(self._told(stream, happening, happening.position))
+                    room_bytes -= len(told[-1].text)
+                    if room_bytes <= 0:
+                        # What is left of the page is read again: a reader that rests must not hold it in memory.
+                        return told
             stream.after = page.cursor
-            told = [
-                self._told(stream, happening, happening.position)
-                for happening in _happenings(page)
-                if happening.position is not None
-                and wanted.wants(StreamKind.EVENT, happening.event, happening.destinations)
-            ]
             if (not page.more and self._join(stream)) or told:
                 return told
         return []
@@ -304,10 +312,10 @@ class Live:
                     stream.end(End.KEY_REVOKED)
             await asyncio.sleep(self.limits.check_s)
 
-    async def _page(self, after: int, need: _Need) -> TailPage:
+    async def _page(self, after: int, need: _Need, limit: int) -> TailPage:
         return await self._engine.tail(
             after,
-            self.limits.page_events,
+            limit,
             organisations=need.organisations,
             with_data=need.with_data,
             with_destinations=need.with_destinations,
@@ -319,7 +327,7 @@ class Live:
         if not need.organisations:
             return False
         start = self._position
-        page = await self._page(start, need)
+        page = await self._page(start, need, self.limits.page_events)
         if start != self._position or not need.covers(self._need):
             # Somebody joined meanwhile for whom this page is not enough, or who begins elsewhere: it is read again.
             return True
