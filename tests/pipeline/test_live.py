@@ -152,6 +152,21 @@ def test_readers_who_come_at_any_time_are_told_everything_once(tmp_path: Path, p
     play(tmp_path, scenario, StreamLimits(gather_s=0.0, poll_s=0.005, page_events=page))
 
 
+def test_who_begins_in_the_past_is_told_no_more_at_once_than_is_written_at_once(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        start = await world.engine.newest()
+        stored = await world.store(9)
+        stream = await world.listen(after=start)
+        portions: list[list[bytes]] = []
+        while sum(map(len, portions)) < len(stored):
+            portions.append([each.text for each in await stream.next(bytes_max=32, timeout_s=1)])
+        # An event is told by its id, of 16 bytes.
+        assert max(map(len, portions)) == 2
+        assert [text for portion in portions for text in portion] == stored
+
+    play(tmp_path, scenario, StreamLimits(write_bytes=32))
+
+
 def test_a_store_that_is_away_for_a_while_loses_nothing(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         stream = await world.listen()

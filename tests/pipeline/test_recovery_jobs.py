@@ -111,3 +111,24 @@ def test_a_recovery_leaves_out_what_it_was_not_asked_for(tmp_path: Path) -> None
         await house.stop()
 
     run(tmp_path, scenario)
+
+
+def test_a_recovery_whose_destination_is_deleted_fails_and_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        house = House(stage)
+        destination = await stage.destination()
+        missed = await given_up(stage, 7)
+        house.recoveries.hold(call=1, after=True)
+        job = await house.recovery(destination)
+        await house.recoveries.begun.wait()
+        await stage.until_all(missed[:2], DeliveryState.DELIVERED)
+        await stage.destinations.delete(destination.organisation_id, destination.id)
+        house.recoveries.let_go()
+        ended = await house.ended(job)
+        assert ended.state is JobState.FAILED
+        assert ended.error == "the destination was deleted"
+        assert 0 < ended.done < 7
+        assert await stage.states(missed[ended.done :]) == [DeliveryState.EXPIRED] * (7 - ended.done)
+        await house.stop()
+
+    run(tmp_path, scenario)

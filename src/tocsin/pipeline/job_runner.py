@@ -155,23 +155,23 @@ class _Course:
         """Do the batch that is written down, and write down the next; return whether the job goes on."""
         job = self._job
         if job.batch:
-            self._uncounted = await self._carry_out(job)
+            await self._carry_out(job)
             job = _must(rules.count(job, done=self._uncounted.done, failed=self._uncounted.failed))
         if job.exhausted:
             return await self._step(rules.finish(job, now_ms=self._clock.now_ms()))
         portion = await self._next(job)
         return await self._step(rules.take(job, b"".join(portion.ids), portion.cursor))
 
-    async def _carry_out(self, job: Job) -> Tried:
-        done = failed = 0
+    async def _carry_out(self, job: Job) -> None:
+        self._uncounted = Tried(0, 0)
         step = max(1, self._limits.at_once_max) * _ID_BYTES
         for start in range(0, len(job.batch), step):
             part = job.batch[start : start + step]
             ids = [part[at : at + _ID_BYTES] for at in range(0, len(part), _ID_BYTES)]
             await self._wait_for_room(len(ids))
             tried = await self._carry_out_part(job, ids)
-            done, failed = done + tried.done, failed + tried.failed
-        return Tried(done, failed)
+            before = self._uncounted
+            self._uncounted = Tried(before.done + tried.done, before.failed + tried.failed)
 
     async def _carry_out_part(self, job: Job, ids: list[bytes]) -> Tried:
         while True:
