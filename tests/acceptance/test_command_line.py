@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -50,7 +51,8 @@ def send_by_each(shell: Shell, channel: str, endpoint: str, secret: str) -> None
     shell.ok("send", "-c", "bug", "-d", "Checkout fails", "-f", "retries=3")
     shell.run("emit", "user.created", '{"id": 7}')
     shell.ok("trigger", "nativeframe.order-paid")
-    order = '{"event_type": "order.created", "payload": {"total": 59.00}}'
+    # Another order each time: the same body signed in the same second is the same request again.
+    order = f'{{"event_type": "order.created", "payload": {{"order_id": "{uuid4()}"}}}}'
     shell.ok("ingest", endpoint, stdin=order, TOCSIN_SIGNING_SECRET=secret)
 
 

@@ -86,8 +86,8 @@ def signing_key(algorithm: str, jwk: dict[str, Any]) -> PrivateKey:
         InvalidRequest: it holds none for this algorithm, or one that nobody would verify with.
     """
     try:
-        key = _from_jwk(algorithm, jwk)
-    except (*_UNUSABLE, NotImplementedError):
+        key = _from_jwk(algorithm, jwk) if algorithm in (EDDSA, ES256, RS256) else None
+    except _UNUSABLE:
         key = None
     if isinstance(key, PrivateKey):
         usable = verifying_key(public_jwk(algorithm, key))
