@@ -11,7 +11,7 @@ run: $(INSTALLED)
 	@$(BIN)/tocsin serve --try $(ARGS)
 
 test: $(INSTALLED)
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
 
 check: $(INSTALLED)
 	@$(BIN)/ruff check

@@ -7,17 +7,15 @@ import inspect
 import re
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import click
 
+from generated import write_or_check
 from tocsin.cli import exits
 from tocsin.cli.catalogue import OF_SETTINGS, SECTIONS
 from tocsin.cli.client.session import GLOBAL_OPTIONS
 from tocsin.cli.group import load, named
 from tocsin.cli.main import cli
-
-TARGET = Path(__file__).with_name("cli.md")
 
 _HEAD = """# The command line
 
@@ -116,17 +114,5 @@ def document() -> str:
     return re.sub(r"\n{3,}", "\n\n", "".join(parts)).rstrip("\n") + "\n"
 
 
-def main() -> int:
-    """Write or check the page; return the exit status."""
-    text = document()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text, "utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text("utf-8") == text:
-        return 0
-    sys.stderr.write(f"{TARGET.name} is stale: run make docs\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check("cli.md", document()))

@@ -6,15 +6,13 @@ import inspect
 import sys
 from enum import StrEnum
 from itertools import pairwise
-from pathlib import Path
 
+from generated import write_or_check
 from tocsin.core.delivery import LIVE, DeliveryState
 from tocsin.core.incident import IncidentState
-from tocsin.core.job import OPEN, JobState
+from tocsin.core.job import JobState
 from tocsin.core.lifecycle import MACHINES, Machine
 from tocsin.core.transaction import ENDED, TransactionState
-
-TARGET = Path(__file__).with_name("lifecycle.md")
 
 _HEAD = """# Lifecycles
 
@@ -48,7 +46,7 @@ _FINAL: dict[str, frozenset[StrEnum]] = {
     "delivery": frozenset(DeliveryState) - LIVE,
     "incident": frozenset({IncidentState.CLOSED}),
     "transaction": frozenset(ENDED),
-    "job": frozenset(JobState) - OPEN,
+    "job": frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}),
 }
 
 
@@ -86,17 +84,5 @@ def document() -> str:
     return "".join(parts)
 
 
-def main() -> int:
-    """Write or check the page; return the exit status."""
-    text = document()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text, "utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text("utf-8") == text:
-        return 0
-    sys.stderr.write(f"{TARGET.name} is stale: run make docs\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check("lifecycle.md", document()))

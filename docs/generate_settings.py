@@ -5,15 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from pathlib import Path
 
 import msgspec
 from pydantic import SecretStr
 
+from generated import write_or_check
 from tocsin.bootstrap import LIMITS
 from tocsin.settings import scalars, settings_model
-
-TARGET = Path(__file__).with_name("settings.md")
 
 _HEAD = """# Settings
 
@@ -79,17 +77,5 @@ def document() -> str:
     return "".join(parts)
 
 
-def main() -> int:
-    """Write or check the page; return the exit status."""
-    text = document()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text, "utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text("utf-8") == text:
-        return 0
-    sys.stderr.write(f"{TARGET.name} is stale: run make docs\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check("settings.md", document()))

@@ -161,9 +161,17 @@ def _request_differences(
             found += [f"{each['in']} {name} {fault}" for fault in min(faults, key=len)]
     content = operation.get("requestBody", {}).get("content", {})
     kind = given_headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind in content and body.strip():
+    if kind in content and body.strip() and ("content-type" in given_headers or _is_json(body)):
         found += [f"request {each}" for each in faults_of(content[kind]["schema"], json.loads(body))]
     return found
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
 
 
 def _typed(text: str) -> Any:

@@ -20,6 +20,12 @@ from typing import Any
 
 import described
 
+NOBODY = {
+    "TOCSIN_DISCORD_API_BASE": "http://127.0.0.1:9/api/v10",
+    "TOCSIN_TELEGRAM_API_BASE": "http://127.0.0.1:9",
+}
+"""No test asks the real ones, whatever it tries out."""
+
 START_S = 30.0
 STOP_S = 20.0
 _SCOPES = ("ingest", "read", "manage")
@@ -134,7 +140,8 @@ class Process:
     def start(self, port: str = "0") -> None:
         """Start it, on a free port unless one is given, and wait until it answers."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
-        environment |= {"TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8", "TOCSIN_LOG_LEVEL": "warning", **self.settings}
+        environment |= {"TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8", "TOCSIN_LOG_LEVEL": "warning"}
+        environment |= NOBODY | self.settings
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tocsin", "serve", "--port", port, "--data", str(self.data)],
             stdout=subprocess.PIPE,

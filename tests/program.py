@@ -65,7 +65,7 @@ class Running:
 
     Attributes:
         out: what it printed until then.
-        base_url: where it listens.
+        base_url: where it listens; empty where it does not.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -89,7 +89,8 @@ class Running:
                 self.out += line
         finally:
             watchdog.cancel()
-        (self.base_url,) = (line.rpartition(" ")[2] for line in self.out.splitlines() if "listens on" in line)
+        places = [line.rpartition(" ")[2] for line in self.out.splitlines() if "listens on" in line]
+        self.base_url = places[0] if places else ""
 
     @property
     def pid(self) -> int:
@@ -125,20 +126,24 @@ class Running:
 
 @contextmanager
 def running_program(
-    directory: Path, *arguments: str, settings: dict[str, str] | None = None, before: str = ""
+    directory: Path,
+    *arguments: str,
+    settings: dict[str, str] | None = None,
+    before: str = "",
+    command: str = "serve",
 ) -> Iterator[Running]:
-    """Run ``tocsin serve`` on a free port, in a directory of its own.
+    """Run ``tocsin serve``, or another command that goes on, on a free port, in a directory of its own.
 
     Args:
         before: shell commands in whose shell it runs, such as ``ulimit``.
     """
-    command = [sys.executable, "-m", "tocsin", "serve", *arguments]
-    if "--port" not in arguments:
-        command += ["--port", "0"]
+    words = [sys.executable, "-m", "tocsin", command, *arguments]
+    if command == "serve" and "--port" not in arguments:
+        words += ["--port", "0"]
     if before:
-        command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
+        words = ["sh", "-c", f'{before}; exec "$@"', "sh", *words]
     process = subprocess.Popen(
-        command,
+        words,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

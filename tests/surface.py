@@ -80,12 +80,15 @@ promptjang read GET /api/v1/stats
 native ingest POST /api/v1/cloudevents
 native read GET /api/v1/account
 native manage PUT /api/v1/account
+native manage POST /api/v1/account/telegram/link
+native read GET /api/v1/account/telegram/link
 native read GET /api/v1/usage
 native read GET /api/v1/categories
 native manage POST /api/v1/categories
 native manage POST /api/v1/categories/quickstart
 native manage PATCH /api/v1/categories/{name}
 native manage DELETE /api/v1/categories/{name}
+native read GET /api/v1/categories/{name}/preview
 native read GET /api/v1/channels
 native manage POST /api/v1/channels
 native manage PATCH /api/v1/channels/{channel_id}
@@ -104,23 +107,31 @@ native manage POST /api/v1/destinations/{destination_id}/recover
 native manage POST /api/v1/destinations/{destination_id}/resume
 native manage POST /api/v1/destinations/{destination_id}/rotate-secret
 native manage POST /api/v1/destinations/{destination_id}/test
+native manage POST /api/v1/destinations/{destination_id}/telegram-link
+native read GET /api/v1/destinations/{destination_id}/telegram-link
 native read GET /api/v1/incidents
 native read GET /api/v1/incidents/{incident_id}
 native operator GET /api/v1/organisations
 native operator POST /api/v1/organisations
+native read GET /api/v1/events/{event_id}/data
 native read GET /api/v1/stream
 native read GET /api/v1/transactions
 native manage POST /api/v1/replays
 native read GET /api/v1/jobs
 native read GET /api/v1/jobs/{job_id}
 native manage POST /api/v1/jobs/{job_id}/cancel
-native manage GET /api/v1/audit
+native read GET /api/v1/audit
+native read GET /api/v1/service-keys
+native manage POST /api/v1/service-keys
+native manage DELETE /api/v1/service-keys/{service_key_id}
 native open GET /api/v1/openapi.json
 native open GET /docs/api
 native open GET /docs/api/page.css
 native open GET /docs/api/page.js
 operations open GET /metrics
 operations open GET /ready
+operations open GET /unsubscribe/{token}
+operations open POST /unsubscribe/{token}
 """
 
 

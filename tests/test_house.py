@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,12 +42,26 @@ def test_every_error_has_a_status_of_its_own_or_of_its_parent() -> None:
     assert set(STATUS.values()) <= set(range(400, 600))
 
 
-@pytest.mark.parametrize("generator", ["generate_settings.py", "generate_lifecycle.py", "generate_cli.py"])
-def test_generated_docs_are_in_step(generator: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / generator), "--check"], capture_output=True, text=True, check=False
-    )
+def _generate(generator: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(generator), *options], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("generator", sorted((ROOT / "docs").glob("generate_*.py")), ids=lambda path: path.name)
+def test_generated_docs_are_in_step(generator: Path) -> None:
+    done = _generate(generator, "--check")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_page_is_told_and_written_anew(tmp_path: Path) -> None:
+    for name in ("generated.py", "generate_lifecycle.py"):
+        shutil.copy(ROOT / "docs" / name, tmp_path)
+    page, generator = tmp_path / "lifecycle.md", tmp_path / "generate_lifecycle.py"
+    page.write_text("stale", "utf-8")
+    checked = _generate(generator, "--check")
+    assert (checked.returncode, checked.stderr) == (1, "lifecycle.md is stale: run make docs\n")
+    assert page.read_text("utf-8") == "stale"
+    assert _generate(generator).returncode == 0
+    assert page.read_text("utf-8") == (ROOT / "docs" / "lifecycle.md").read_text("utf-8")
 
 
 def test_the_lock_file_holds_hashes_and_no_addresses() -> None:

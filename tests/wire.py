@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from gateway import Answer
 
 DEADLINE_S = 20.0
 """How long any read may take; a test that waits for so long has failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer; header names in lower case, the first of several with one name."""
+class Reply(Answer):
+    """One answer; of several headers with one name the first."""
 
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body, decoded."""
-        return json.loads(self.body)
+    __slots__ = ()
 
     @property
     def ends_connection(self) -> bool:

@@ -16,16 +16,29 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
-from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, create_model, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tocsin.engine.postgres.urls import check_database_url
+from tocsin.transports.apprise_services import read_services
+from tocsin.transports.mail_addresses import parse_sender
+from tocsin.transports.smtp.server import parse_smtp_url, sender_of
 
 L = TypeVar("L", bound=msgspec.Struct)
 
 SETTINGS_FILE = "tocsin.toml"
+DISCORD_API_BASE = "https://discord.com/api/v10"
+TELEGRAM_API_BASE = "https://api.telegram.org"
 FOR_TESTS = "TOCSIN_TEST_"
 """Environment variables that only the tests read."""
 
@@ -48,13 +61,32 @@ class _Base(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    data: Path = Field(Path("tocsin-data"), description="Directory of the embedded database.")
-    database: str | None = Field(
+    data: Path = Field(
+        Path("tocsin-data"),
+        description="Directory of the embedded database; of its key alone where `database` is set.",
+    )
+    database: SecretStr | None = Field(
         None,
         description=(
-            "URL of a database server. Refused by this version, which stores in SQLite only: the embedded database "
-            "of `TOCSIN_DATA`."
+            "PostgreSQL to store in, which processes and machines may share, percent-encoded: "
+            "`postgresql://user:password@host:5432/name?sslmode=verify-full`. Without it, SQLite in `TOCSIN_DATA`."
         ),
+    )
+    database_listen: SecretStr | None = Field(
+        None,
+        description="The same database past the pooler that `TOCSIN_DATABASE` names: there processes tell of work.",
+    )
+    role: str = Field(
+        "all",
+        pattern="^(all|gateway|dispatcher)$",
+        description="What it does: `gateway` takes events, `dispatcher` sends them; these two want PostgreSQL.",
+    )
+    processes: int = Field(1, ge=1, le=64, description="How many processes; more than one want PostgreSQL.")
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="For the `/ready` and `/metrics` of one process; the second has the next port.",
     )
     secret_key: SecretStr | None = Field(
         None, description="32 bytes, base64 or hex, that seal secrets at rest; made beside the data when absent."
@@ -71,16 +103,53 @@ class _Base(BaseSettings):
         None,
         description=(
             "Mail server for email destinations, with user and password where it wants them, percent-encoded: "
-            "`smtp://`, `smtps://` or `smtp+starttls://`. Checked, but of no effect yet: this version sends no email."
+            "`smtps://` (TLS, port 465), `smtp+starttls://` (TLS required, port 587), or `smtp://` (port 25), by "
+            "which everything, the password too, goes in clear. Certificates are checked. Without it there is no "
+            "email."
+        ),
+    )
+    smtp_from: str | None = Field(
+        None,
+        description=(
+            "Who mails are from: `alerts@example.com` or `Tocsin <alerts@example.com>`. Without it, the user of "
+            "`TOCSIN_SMTP_URL`, which must be a mail address then; `tocsin@localhost` at a server on this machine."
+        ),
+    )
+    smtp_subject: str = Field(
+        "PingPilot Alert", min_length=1, max_length=200, description="Subject of mails that tell a category's event."
+    )
+    public_url: str | None = Field(
+        None,
+        description=(
+            "Where people reach this gateway from outside, `https://tocsin.example.com`. Mails then say how to get "
+            "no more of them."
         ),
     )
     discord_api_base: str = Field(
-        "https://discord.com/api/v10",
-        description="Where Discord's API is. Checked, but of no effect yet: this version sends nothing there.",
+        DISCORD_API_BASE,
+        description=(
+            "Where Discord's API is, its version included. One of your own may be private, and so may webhooks right "
+            "below it."
+        ),
     )
     telegram_api_base: str = Field(
-        "https://api.telegram.org",
-        description="Where Telegram's Bot API is. Checked, but of no effect yet: this version sends nothing there.",
+        TELEGRAM_API_BASE,
+        description="Where Telegram's Bot API is; a server of your own may be private.",
+    )
+    apprise_services: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        {},
+        description=(
+            "Services of Apprise that destinations may send to, by names of your choice: the table "
+            '`[apprise_services]` of `tocsin.toml`, or a JSON object, `{"ops": "ntfy://..."}`. The URLs are '
+            "secrets, and reach whatever they name. Wants `pip install 'tocsin[apprise]'`."
+        ),
+    )
+    apprise_organisations: str = Field(
+        "default",
+        pattern="^(default|all)$",
+        description=(
+            "Who may send to Apprise's services: the organisation that the installation came with, or `all`."
+        ),
     )
     jwt_issuer: str = Field("tocsin", min_length=1, description="Claim iss of the tokens that Tocsin mints.")
     jwt_audience: str = Field("tocsin", min_length=1, description="Claim aud that tokens must have.")
@@ -112,14 +181,11 @@ class _Base(BaseSettings):
         parse_networks(text)
         return text
 
-    @field_validator("database")
+    @field_validator("database", "database_listen")
     @classmethod
-    def _embedded_only(cls, url: str | None) -> str | None:
+    def _server_of_data(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            raise ValueError(
-                "this version stores in SQLite only, in the directory of --data (TOCSIN_DATA); PostgreSQL and other "
-                "servers are not supported, so leave it out"
-            )
+            check_database_url(url.get_secret_value())
         return url
 
     @field_validator("smtp_url")
@@ -129,11 +195,34 @@ class _Base(BaseSettings):
             check_smtp_url(url.get_secret_value())
         return url
 
+    @field_validator("smtp_from")
+    @classmethod
+    def _mail_sender(cls, text: str | None, info: ValidationInfo) -> str | None:
+        url = info.data.get("smtp_url")
+        if text is not None:
+            parse_sender(text)
+        elif url is not None:
+            sender_of(None, parse_smtp_url(url.get_secret_value()))
+        return text
+
+    @field_validator("public_url")
+    @classmethod
+    def _reached_at(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        check_api_base(url)
+        return url.rstrip("/")
+
     @field_validator("discord_api_base", "telegram_api_base")
     @classmethod
     def _api_base(cls, url: str) -> str:
         check_api_base(url)
         return url.rstrip("/")
+
+    @field_validator("apprise_services", mode="before")
+    @classmethod
+    def _services(cls, given: object) -> dict[str, str]:
+        return read_services(given)
 
     @field_validator("secret_key")
     @classmethod
@@ -192,6 +281,10 @@ def check_smtp_url(url: str) -> None:
             "must be smtp://, smtps:// or smtp+starttls://, then user:password@ where they are wanted, "
             "percent-encoded, a host, and a port if it is not the usual one"
         )
+    try:
+        parse_smtp_url(url)
+    except ValueError:
+        raise ValueError("must be percent-encoded UTF-8 where it names a user and a password") from None
 
 
 def check_api_base(url: str) -> None:

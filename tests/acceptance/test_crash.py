@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -74,17 +76,28 @@ class _Load:
             connection.close()
 
 
-def test_no_acknowledged_event_is_lost_by_kills_under_load(tmp_path: Path) -> None:
+@contextmanager
+def under_load(directory: Path) -> Iterator[tuple[Process, Receiver, _Load]]:
+    """Run a gateway, a receiver of all its events, and clients that emit them."""
     receiver = Receiver()
-    process = Process(tmp_path / "data")
+    process = Process(directory / "data")
     process.start()
     key = process.keys["api_key"]
     destination = {"name": "all", "transport": "webhook", "address": {"url": f"{receiver.url}/hook"}}
     assert process.request("POST", "/api/v1/destinations", destination, key=key).status == 201
     load = _Load(process, key)
-    chance = random.Random(7)
     try:
         load.start()
+        yield process, receiver, load
+    finally:
+        load.stop()
+        process.stop()
+        receiver.close()
+
+
+def test_no_acknowledged_event_is_lost_by_kills_under_load(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    with under_load(tmp_path) as (process, receiver, load):
         for _ in range(CRASHES):
             load.wait_for(chance.randrange(20, 200))
             process.kill()
@@ -108,22 +121,10 @@ def test_no_acknowledged_event_is_lost_by_kills_under_load(tmp_path: Path) -> No
         names = [json.loads(each.body)["name"] for each in receiver.arrivals]
         ids = {each.headers["webhook-id"] for each in receiver.arrivals}
         assert len(set(names)) == len(ids), "one idempotency key made two events"
-    finally:
-        load.stop()
-        process.stop()
-        receiver.close()
 
 
 def test_sigterm_under_load_loses_nothing_and_breaks_no_request(tmp_path: Path) -> None:
-    receiver = Receiver()
-    process = Process(tmp_path / "data")
-    process.start()
-    key = process.keys["api_key"]
-    destination = {"name": "all", "transport": "webhook", "address": {"url": f"{receiver.url}/hook"}}
-    assert process.request("POST", "/api/v1/destinations", destination, key=key).status == 201
-    load = _Load(process, key)
-    try:
-        load.start()
+    with under_load(tmp_path) as (process, receiver, load):
         load.wait_for(200)
         assert process.stop() == 0
         process.start()
@@ -135,7 +136,3 @@ def test_sigterm_under_load_loses_nothing_and_breaks_no_request(tmp_path: Path) 
         for arrival in receiver.arrivals:
             counts[arrival.headers["webhook-id"]] = counts.get(arrival.headers["webhook-id"], 0) + 1
         assert set(counts.values()) == {1}, "a graceful shutdown sent something twice"
-    finally:
-        load.stop()
-        process.stop()
-        receiver.close()

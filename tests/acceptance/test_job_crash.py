@@ -36,9 +36,9 @@ def emit(process: Process, key: str, names: list[str]) -> None:
     connection.close()
 
 
-def emit_all(process: Process, key: str) -> set[str]:
-    """Store the events; return their names."""
-    names = [str(number) for number in range(EVENTS)]
+def emit_all(process: Process, key: str, count: int = EVENTS) -> set[str]:
+    """Store so many events; return their names."""
+    names = [str(number) for number in range(count)]
     threads = [threading.Thread(target=emit, args=(process, key, names[each::CLIENTS])) for each in range(CLIENTS)]
     for thread in threads:
         thread.start()
@@ -69,12 +69,12 @@ def look(process: Process, key: str, job: str) -> dict[str, Any]:
     return found
 
 
-def stored_copies(process: Process, key: str) -> int:
-    """Return how many events the replay has made so far."""
+def stored_copies(process: Process, key: str, originals: int = EVENTS) -> int:
+    """Return how many events the replay has made so far of so many."""
     answer = process.request("GET", "/api/v1/events?type=load&limit=1", key=key)
     assert answer.status == 200, answer.body
     total: int = answer.json["total"]
-    return total - EVENTS
+    return total - originals
 
 
 def until_within_a_batch(process: Process, key: str, job: str, count: int) -> None:
@@ -88,14 +88,51 @@ def until_within_a_batch(process: Process, key: str, job: str, count: int) -> No
     pytest.fail(f"the job stands still: {look(process, key, job)}")
 
 
+def until_begun(process: Process, key: str, originals: int) -> int:
+    """Return how many copies there are, as soon as there are some."""
+    for _ in range(LOOKS_MAX):
+        made = stored_copies(process, key, originals)
+        if made:
+            return made
+    pytest.fail("the job stands still")
+
+
 def until_over(process: Process, key: str, job: str) -> dict[str, Any]:
-    """Return the job once it is over."""
+    """Return the job once nothing of it is left to do."""
     found = look(process, key, job)
     for _ in range(LOOKS_MAX):
-        if found["state"] not in ("queued", "running"):
+        if found["finished_at"] is not None:
             return found
         found = look(process, key, job)
     pytest.fail(f"the job stands still: {found}")
+
+
+def test_a_cancelled_job_does_the_batch_that_it_was_killed_in_and_no_other(tmp_path: Path) -> None:
+    count, batch = 300, 100
+    process = Process(tmp_path / "data", {"TOCSIN_JOB_EVENTS_PER_S": str(batch), "TOCSIN_JOB_AT_ONCE_MAX": "4"})
+    process.start()
+    key = process.keys["api_key"]
+    try:
+        emit_all(process, key, count)
+        asked = process.request("POST", "/api/v1/replays", {"filter": {"type": "load"}}, key=key)
+        job: str = asked.json["id"]
+        made = until_begun(process, key, count)
+        cancelled = process.request("POST", f"/api/v1/jobs/{job}/cancel", key=key)
+        # The batch takes a second: it is under way still, and is when the process dies.
+        assert (cancelled.json["state"], cancelled.json["finished_at"]) == ("cancelled", None)
+        process.kill()
+        process.start()
+        ended = until_over(process, key, job)
+        assert (ended["state"], ended["done"], ended["failed"]) == ("cancelled", batch, 0)
+        assert stored_copies(process, key, count) == batch
+        # The control: not all of them were there before.
+        assert 0 < made < batch
+
+        # Nothing of it is left: the next job of the organisation takes all there is.
+        asked = process.request("POST", "/api/v1/replays", {"filter": {"type": "load"}, "dry_run": True}, key=key)
+        assert asked.json["count"] == count
+    finally:
+        process.stop()
 
 
 def test_every_event_is_replayed_exactly_once_though_the_process_is_killed(tmp_path: Path) -> None:

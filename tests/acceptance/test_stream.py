@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +84,32 @@ def test_the_data_is_told_to_who_asks_for_it_as_it_was_sent(gateway: Gateway, te
         assert "data" not in short.wait_for(1, "event")[0].data
 
 
+def test_the_events_of_an_endpoint_are_its_own_whoever_else_calls_his_so(gateway: Gateway, tenant: Tenant) -> None:
+    endpoint = tenant.endpoint(gateway.receiver_url)
+    event = {"specversion": "1.0", "id": "1", "type": "a", "source": f"promptjang/endpoint/{endpoint['id']}"}
+    body = b'{"event_type": "a"}'
+    with listening(gateway.base_url, tenant.key, {"endpoint_id": endpoint["id"], "kinds": "event"}) as listener:
+        tenant.post("/api/v1/cloudevents", event, {"Content-Type": "application/cloudevents+json"})
+        told = tenant.post(f"/e/{endpoint['id']}", body, signed(endpoint["secret"], body))["id"]
+        assert events(listener.until_event(told)) == [told]
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r", "\n"], ids=repr)
+def test_raw_data_are_told_byte_for_byte(gateway: Gateway, tenant: Tenant, ends: str) -> None:
+    body = f' {{{ends}"a": 1.50 }}{ends}'.encode()
+    with listening(gateway.base_url, tenant.key, {"data": "raw"}) as listener:
+        tenant.post("/events/v2/projects/shop/events/paid", body)
+        (message,) = listener.wait_for(1, "event")
+    assert (message.data["content_type"], b64decode(message.data["data_base64"])) == ("application/json", body)
+    assert "data" not in message.data
+    answer = tenant.ask("GET", f"/api/v1/events/{message.event_id}/data")
+    assert (answer.status, answer.headers["content-type"], answer.body) == (200, "application/json", body)
+    assert (answer.headers["content-disposition"], answer.headers["content-security-policy"]) == (
+        "attachment",
+        "sandbox",
+    )
+
+
 def test_events_of_all_dialects_are_told_in_their_order(gateway: Gateway, tenant: Tenant) -> None:
     channel = tenant.channel()
     with listening(gateway.base_url, tenant.key, {"data": "true"}) as listener:
@@ -118,6 +145,14 @@ ALL = ["created", "paid", "shipped"]
         ({"subject": "*"}, ["created"]),
         ({"destination": "{few}"}, ["created"]),
         ({"destination": "dst_" + "0" * 32}, []),
+        ({"type": "order.paid,event.*"}, ["created", "paid"]),
+        ({"event_type": "order.paid,order.lost"}, ["paid"]),
+        ({"type": "order.*", "event_type": "order.paid"}, ["paid"]),
+        ({"dialect": "pushgo,buildable", "severity": "high,low"}, ["created"]),
+        ({"endpoint_id": "ep_" + "0" * 32}, []),
+        ({"q": "NOTE of paid"}, ["paid"]),
+        ({"q": "note of", "type": "order.shipped"}, ["shipped"]),
+        ({"q": "nowhere"}, []),
     ],
     ids=str,
 )
@@ -133,7 +168,7 @@ def test_a_filter_tells_of_what_it_names_and_of_nothing_else(
         listening(gateway.base_url, tenant.key) as witness,
     ):
         ids = {"created": f"evt_{tenant.post('/event/create', incident(channel))['data']['event_id']}"}
-        ids |= {name: emit(tenant, f"order.{name}") for name in ("paid", "shipped")}
+        ids |= {name: emit(tenant, f"order.{name}", text=f"Note of {name}") for name in ("paid", "shipped")}
         found = listener.until_at(mark_of(witness, ids["shipped"]))
     assert events(found) == [ids[name] for name in wanted]
 
@@ -245,7 +280,15 @@ def test_deliveries_are_filtered_by_their_own_destination(gateway: Gateway, tena
         ("severity=urgent", "severity"),
         ("destination=dst_1", "destination"),
         ("type=", "type"),
-        ("type=" + "a" * 257, "type"),
+        ("type=" + "a" * 401, "type"),
+        ("type=a,,b", "type"),
+        ("type=" + "a," * 20 + "a", "type"),
+        ("type=[a", "type"),
+        ("q=", "q"),
+        ("q=" + "a" * 201, "q"),
+        ("endpoint_id=ep_1", "endpoint_id"),
+        ("status=DELIVERED", "status"),
+        ("since=2026-03-06T10:30:00Z", "since"),
         ("data=yes", "data"),
         ("types=a", "types"),
         ("type=a&type=b", "type"),
@@ -258,6 +301,15 @@ def test_a_faulty_query_is_refused_by_name(tenant: Tenant, query: str, name: str
     answer = tenant.ask("GET", f"/api/v1/stream?{query}")
     assert answer.status == 400
     assert [each["name"] for each in answer.json["fields"]] == [name]
+
+
+def test_filters_that_no_event_can_match_are_refused_and_not_silent(tenant: Tenant) -> None:
+    answer = tenant.ask("GET", "/api/v1/stream?type=a&event_type=b&q=text")
+    assert (answer.status, answer.json["detail"]) == (
+        400,
+        "type with event_type with q matches no event that there can be",
+    )
+    assert [each["name"] for each in answer.json["fields"]] == ["type", "event_type", "q"]
 
 
 def test_a_faulty_header_is_refused_and_an_empty_one_is_none(gateway: Gateway, tenant: Tenant) -> None:

@@ -71,8 +71,12 @@ class Following:
 
     def interrupt(self) -> int:
         """Type Ctrl-C; return its exit status."""
-        self._process.send_signal(signal.SIGINT)
+        self.signal()
         return self.ended()
+
+    def signal(self) -> None:
+        """Type Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
 
     def ended(self) -> int:
         """Return its exit status once it has ended by itself."""

@@ -125,7 +125,7 @@ def test_nothing_is_overwritten_and_nothing_left_behind_by_a_failure(process: Pr
     target.mkdir()
     (target / "mine").touch()
     done = run_program("backup", str(target), "--data", str(process.data))
-    assert (done.status, "exists" in done.err) == (STORE, True)
+    assert (done.status, "exists" in done.err) == (USAGE, True)
     assert [each.name for each in target.iterdir()] == ["mine"]
     done = run_program("backup", str(tmp_path / "new"), "--data", str(tmp_path / "nowhere"))
     assert (done.status, "is not there" in done.err) == (STORE, True)

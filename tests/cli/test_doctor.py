@@ -6,12 +6,14 @@ import json
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from cli.commands import Shell
 from cli.following import following
 from gateway import Gateway
+from mail_servers import PASSWORD, USER, MailServer
 from program import run_program
 from tocsin.cli.exits import FAILED, OK
 
@@ -85,6 +87,26 @@ def free_port() -> str:
         return str(free.getsockname()[1])
 
 
+def test_the_mail_server_is_greeted_and_logged_in_to(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    assert "mail server" not in found(local(data, TOCSIN_PORT=port))
+    user = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
+    with MailServer(login=True) as server:
+        url = f"smtp://{user}@127.0.0.1:{server.port}"
+        done = local(data, TOCSIN_PORT=port, TOCSIN_SMTP_URL=url)
+        row = found(done)["mail server"]
+        assert row["result"] == "warning"
+        assert row["found"].startswith(f"127.0.0.1 port {server.port}: connected, EHLO, AUTH in ")
+        assert row["found"].endswith(f"mails are from {USER}")
+        assert "in clear" in row["do"]
+        wrong = local(data, TOCSIN_PORT=port, TOCSIN_SMTP_URL=url.replace("c4nary", "other"))
+        assert (wrong.status, server.mails) == (FAILED, [])
+        assert found(wrong)["mail server"]["found"].endswith("the mail server refuses our login: 535")
+        assert "c4nary" not in done.out + done.err + wrong.out + wrong.err
+    gone = local(data, TOCSIN_PORT=port, TOCSIN_SMTP_URL=url)
+    assert (gone.status, found(gone)["mail server"]["result"]) == (FAILED, "fault")
+
+
 def test_a_port_that_is_taken_and_a_wrong_setting_are_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = local(tmp_path / "data", TOCSIN_PORT=str(taken.getsockname()[1]))
@@ -102,19 +124,24 @@ def test_the_demo_shows_an_event_of_each_dialect_arrive(tmp_path: Path) -> None:
     done = run_program("demo", "--once", directory=tmp_path)
     assert done.status == OK, done
     rows = [json.loads(line) for line in done.out.splitlines()]
-    assert [row["dialect"] for row in rows] == ["PushGo", "PingPilot", "Buildable", "Native Frame", "PromptJang"]
-    assert {row["signature"] for row in rows} == {"right"}
-    assert [row["arrived_at"] for row in rows] == ["POST /all"] * 4 + ["POST /endpoint"]
+    signed = [row for row in rows if row["signature"] is not None]
+    assert [row["dialect"] for row in signed] == ["PushGo", "PingPilot", "Buildable", "Native Frame", "PromptJang"]
+    assert {row["signature"] for row in signed} == {"right"}
+    assert [row["arrived_at"] for row in signed] == ["POST /all"] * 4 + ["POST /endpoint"]
     assert all(row["arrived_ms"] > 0 and row["event_id"].startswith("evt_") for row in rows)
-    assert "5 of 5" in done.err
+    told = [(row["dialect"], row["arrived_at"]) for row in rows if row["signature"] is None]
+    assert told == [("PingPilot", each) for each in ("Discord", "Telegram", "mail to you@example.com")]
+    assert "8 of 8" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_demo_goes_on_until_ctrl_c(shell: Shell) -> None:
     with following(shell, "demo", TMPDIR=str(shell.home)) as running:
         key = running.out.until("API key").split()[-1]
+        running.out.until("People    http://127.0.0.1:")
         running.out.until("tocsin tail --url")
         running.err.until("until Ctrl-C")
         assert running.interrupt() == OK
+        assert running.err.until("stopping").strip() == "stopping ..."
     assert key.startswith("tcs_live_")
     assert not list(shell.home.glob("tocsin-demo-*"))

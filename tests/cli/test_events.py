@@ -11,7 +11,7 @@ import pytest
 from cli.commands import Shell
 from gateway import Gateway
 from streams import listening
-from tocsin.cli.exits import NOT_FOUND, USAGE
+from tocsin.cli.exits import NOT_FOUND, REFUSED, USAGE
 
 pytestmark = pytest.mark.acceptance
 
@@ -56,6 +56,7 @@ def test_more_than_a_page_is_fetched_page_by_page(shell: Shell) -> None:
         (("--dialect", "nativeframe"), ["paid"]),
         (("--source", "buildable"), ["order.shipped", "order.paid"]),
         (("--status", "RECEIVED"), ["paid", "order.shipped", "order.paid"]),
+        (("--status", "received"), ["paid", "order.shipped", "order.paid"]),
         (("--status", "EXPIRED"), []),
         (("--since", "1h"), ["paid", "order.shipped", "order.paid"]),
         (("--until", "1h"), []),
@@ -70,6 +71,36 @@ def test_every_filter_narrows_the_list(shell: Shell, options: tuple[str, ...], w
     emit(shell, "order.shipped")
     shell.tenant.post("/events/v2/projects/shop/events/paid", {"a": 1})
     assert [row["event_type"] for row in shell.rows("events", "list", *options)] == wanted
+
+
+def test_what_was_given_up_is_found_by_either_word_and_a_destination_by_its_name(
+    shell: Shell, gateway: Gateway
+) -> None:
+    once = ("--body", '{"retry": {"schedule_s": []}}', "--quiet", "--type", "order.*")
+    shell.ok("destinations", "create", "gone", *once, "--webhook", f"{gateway.receiver_url}/status/500")
+    with settling(shell, "failed", 1):
+        lost = emit(shell)
+    emit(shell, "other")
+    for status in ("failed", "Failed", "expired", "EXPIRED"):
+        assert [row["id"] for row in shell.rows("events", "list", "--status", status)] == [lost]
+        retried = shell.rows("retry", "--since", "1h", "--dry-run", "--status", status.lower())
+        assert [row["count"] for row in retried] == [1]
+    there = ("--destination", "gone")
+    assert [row["id"] for row in shell.rows("events", "list", *there)] == [lost]
+    assert [row["id"] for row in shell.rows("export", "--short", *there)] == [lost]
+    assert shell.run("events", "replay", *there, "--dry-run").json == {"count": 1, "exact": True}
+    (retried,) = shell.rows("retry", "--since", "1h", "--dry-run", "--status", "EXPIRED", *there)
+    assert retried["count"] == 1
+
+
+@pytest.mark.parametrize(
+    "command", [("events", "list"), ("events", "replay", "--dry-run"), ("export",)], ids=" ".join
+)
+def test_a_destination_that_is_not_there_is_told(shell: Shell, command: tuple[str, ...]) -> None:
+    shell.refused(NOT_FOUND, *command, "--destination", "nowhere", says="there is no destination nowhere")
+    shell.refused(REFUSED, *command, "--destination", "dst_1", says="must be a destination's id")
+    done = shell.run(*command, "--status", "lost")
+    assert (done.status, "'lost' is not one of" in done.err) == (USAGE, True)
 
 
 def test_one_event_is_shown_with_its_attempts(shell: Shell, gateway: Gateway) -> None:

@@ -14,6 +14,8 @@ from tocsin.cli.exits import PARTIAL, USAGE
 
 pytestmark = pytest.mark.acceptance
 
+_HIDDEN = {"enabled": True, "bot_token": "123:abc", "chat_id": "1"}
+
 
 @pytest.fixture(name="other")
 def _other(gateway: Gateway, tmp_path: Path) -> Shell:
@@ -41,7 +43,8 @@ def test_a_configuration_is_made_again_elsewhere(shell: Shell, other: Shell, gat
     shell.ok("categories", "create", "bug", "--color", "#ff0000")
     shell.ok("channels", "create", "ops")
     url = f"{gateway.receiver_url}/made"
-    shell.ok("destinations", "create", "shop", "--webhook", url, "--type", "order.*", "--quiet")
+    quiet = ("--incidents", "post", "--quiet-hours", "22:00-07:00 Europe/Berlin")
+    shell.ok("destinations", "create", "shop", "--webhook", url, "--type", "order.*", *quiet, "--quiet")
     shell.ok(
         "destinations", "create", "keyed", "--webhook", url, "--header", "Authorization: Bearer x-y-z", "--quiet"
     )
@@ -55,15 +58,28 @@ def test_a_configuration_is_made_again_elsewhere(shell: Shell, other: Shell, gat
     assert [(row["name"], row["result"]) for row in planned] == [
         ("shop", "would be made"),
         ("keyed", "by hand"),
+        (gateway.receiver_url, "would be made"),
         ("bug", "would be made"),
         ("ops", "by hand"),
     ]
     assert other.rows("destinations", "list") == []
     done = other.run("import", "-", stdin=exported)
-    assert (done.status, [row["result"] for row in done.rows]) == (PARTIAL, ["made", "by hand", "made", "by hand"])
-    assert "2 of 4 are left" in done.err
+    assert done.status == PARTIAL
+    assert [row["result"] for row in done.rows] == ["made", "by hand", "made", "made", "by hand"]
+    assert "2 of 5 are left" in done.err
     made, there = (each.ok("destinations", "get", "shop") for each in (other, shell))
-    same = ("transport", "address", "filter", "retry", "format", "timeout_s", "concurrency")
+    assert (made["incidents"], made["quiet_hours"]["timezone"]) == ("post", "Europe/Berlin")
+    same = (
+        "transport",
+        "address",
+        "filter",
+        "retry",
+        "format",
+        "timeout_s",
+        "concurrency",
+        "incidents",
+        "quiet_hours",
+    )
     assert [made[name] for name in same] == [there[name] for name in same]
     assert done.rows[0]["secret"].startswith("whsec_")
 
@@ -71,8 +87,81 @@ def test_a_configuration_is_made_again_elsewhere(shell: Shell, other: Shell, gat
     other.ok("channels", "create", "ops")
     again = other.run("import", other.file("config.json", exported)).rows
     assert [(row["result"], row["detail"]) for row in again][:1] == [("differs", "timeout_s")]
-    assert [row["result"] for row in again[2:]] == ["is there", "is there"]
+    assert [row["result"] for row in again[2:]] == ["is there"] * 3
     assert other.ok("destinations", "get", "shop")["timeout_s"] == 7
+
+
+def test_what_the_dialects_routes_made_and_whom_to_tell_is_made_again_too(
+    shell: Shell, other: Shell, gateway: Gateway
+) -> None:
+    url = gateway.receiver_url
+    shell.ok("destinations", "create", "held", "--webhook", f"{url}/held", "--quiet")
+    shell.ok("destinations", "pause", "held")
+    endpoint = shell.ok("endpoints", "create", f"{url}/orders", "--description", "orders", "--quiet")["id"]
+    limited = ("--type", "order.*", "--where", "a > `1`", "--rate-per-s", "5", "--disabled")
+    shell.ok("destinations", "change", endpoint, *limited)
+    webhook = {"event": "paid", "url": f"{url}/paid", "maxAttempts": 5, "responseHeaders": {"x-ok": "1"}}
+    shell.tenant.put("/events/v2/projects/a-shop/webhooks/paid", webhook)
+    shell.ok("destinations", "change", "paid", "--concurrency", "2")
+    shell.tenant.put("/api/v1/account", {"email": {"enabled": True, "to": ["a@example.com"]}, "telegram": _HIDDEN})
+    done = shell.run("export", "--what", "config")
+    assert "not in it: ids, signing secrets" in done.err
+    assert "123:abc" not in done.out
+
+    made = other.run("import", "-", stdin=done.out)
+    assert [(row["what"], row["name"], row["result"]) for row in made.rows] == [
+        ("destinations", "held", "made"),
+        ("endpoints", "orders", "made"),
+        ("webhooks", "paid", "made"),
+        ("account", "telegram", "by hand"),
+        ("account", "email", "made"),
+    ]
+    assert [row["secret"][:6] for row in made.rows[:3]] == ["whsec_"] * 3
+    # What is held back here was never open there, not even for a moment.
+    held = other.tenant.get("/api/v1/audit?action=destination.created")["records"][-1]
+    assert (held["summary"]["name"], held["summary"]["enabled"]) == ("held", False)
+    both = [json.loads(each.run("export", "--what", "config").out) for each in (shell, other)]
+    there, here = both
+    for what in ("destinations", "endpoints", "webhooks"):
+        assert len(here[what]) == 1
+        assert here[what] == there[what]
+    assert (here["destinations"][0]["paused"], here["webhooks"][0]["maxAttempts"]) == (True, 5)
+    assert here["account"] == {**there["account"], "telegram": {"enabled": False}}
+    again = other.run("import", "-", stdin=done.out)
+    assert [row["result"] for row in again.rows] == ["is there"] * 3 + ["by hand", "is there"]
+    other.tenant.put("/api/v1/account", {"email": {"enabled": False, "to": ["b@example.com"]}})
+    differs = other.run("import", "-", "--dry-run", stdin=done.out).rows[-1]
+    assert (differs["result"], differs["detail"]) == ("differs", "enabled, to")
+
+
+def test_a_webhook_that_belongs_to_no_project_is_told_of(shell: Shell, gateway: Gateway) -> None:
+    shell.tenant.put(
+        "/events/v2/projects/a-shop/webhooks/paid", {"event": "paid", "url": f"{gateway.receiver_url}/paid"}
+    )
+    shell.ok("destinations", "change", "paid", "--body", '{"filter": {}}')
+    done = shell.run("export", "--what", "config", "--quiet")
+    assert done.json["webhooks"] == []
+    assert "the webhook paid is not in it" in done.err
+
+
+def test_a_document_of_before_is_read(shell: Shell, other: Shell, gateway: Gateway) -> None:
+    shell.ok("destinations", "create", "shop", "--webhook", gateway.receiver_url, "--quiet")
+    document = json.loads(shell.run("export", "--what", "config").out)
+    del document["destinations"][0]["paused"]
+    old = json.dumps({name: document[name] for name in ("kind", "version", "destinations")})
+    for result in ("made", "is there"):
+        assert [row["result"] for row in other.rows("import", "-", stdin=old)] == [result]
+
+
+def test_a_url_that_may_hold_a_secret_is_told_of(shell: Shell, gateway: Gateway) -> None:
+    for name, url in (("plain", f"{gateway.receiver_url}/a#b"), ("keyed", f"{gateway.receiver_url}/a?token=t0p")):
+        shell.run("destinations", "create", name, "--webhook", url)
+    done = shell.run("export", "--what", "config", "--quiet")
+    assert done.status == 0
+    assert [each["name"] for each in done.json["destinations"]] == ["plain", "keyed"]
+    assert done.err.splitlines() == [
+        "tocsin: the URL of keyed has a query or a user in it, and may hold a secret: look before it is shared"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +171,7 @@ def test_a_configuration_is_made_again_elsewhere(shell: Shell, other: Shell, gat
         ("{", "no JSON"),
         ('{"kind": "tocsin-configuration", "version": 9}', "version is 9"),
         ('{"kind": "tocsin-configuration", "version": 1, "channels": [1]}', "channels must be a list"),
+        ('{"kind": "tocsin-configuration", "version": 1, "account": {"email": 1}}', "account must be an object"),
     ],
 )
 def test_another_document_is_refused(shell: Shell, document: str, says: str) -> None:

@@ -33,6 +33,7 @@ LOADED_FOR_HELP = [
     "tocsin.cli.faults",
     "tocsin.cli.group",
     "tocsin.cli.main",
+    "tocsin.cli.standard_streams",
 ]
 SLOW_OF_PYTHON = {"asyncio", "email", "http", "multiprocessing", "socket", "sqlite3", "ssl", "subprocess", "tomllib"}
 HEAVY = (

@@ -46,6 +46,41 @@ def test_a_destination_is_changed_paused_resumed_rotated_and_removed(shell: Shel
     assert shell.rows("destinations", "list") == []
 
 
+def test_hidden_headers_are_given_again_for_another_host(shell: Shell, gateway: Gateway) -> None:
+    shell.tenant.webhook(f"{gateway.receiver_url}/a", name="shop", headers={"X-Token": "hunter2"})
+    moved = ("destinations", "change", "shop", "--webhook", gateway.receiver_url.replace("127.0.0.1", "127.0.0.2"))
+    shell.refused(REFUSED, *moved, says="address.headers.X-Token give the value again")
+    assert shell.ok(*moved, "--body", '{"address": {"headers": {}}}')["address"]["headers"] == {}
+    assert shell.ok(*moved, "--header", "X-Token: other")["address"]["headers"] == {"X-Token": "***"}
+
+
+def test_people_are_told_as_the_options_say_and_secrets_come_from_elsewhere(shell: Shell) -> None:
+    made = shell.ok(
+        "destinations", "create", "us", "--quiet", "--transport", "telegram", "--chat-id", "-1001",
+        "--incidents", "post", "--quiet-hours", "22:00-07:00 Europe/Berlin", "--body", "-",
+        stdin='{"address": {"bot_token": "1:a"}}',
+    )  # fmt: skip
+    assert made["address"] == {"bot_token": "***", "chat_id": "-1001"}
+    assert (made["incidents"], made["ordered"], made["concurrency"]) == ("post", True, 1)
+    assert made["quiet_hours"] == {"start": "22:00", "end": "07:00", "timezone": "Europe/Berlin"}
+    changed = shell.ok("destinations", "change", "us", "--incidents", "edit", "--quiet-hours", "23:00-06:30")
+    assert changed["incidents"] == "edit"
+    assert changed["quiet_hours"] == {"start": "23:00", "end": "06:30", "timezone": "UTC"}
+    assert shell.ok("destinations", "change", "us", "--quiet-hours", "none")["quiet_hours"] is None
+    for hours in ("22:00", "22:00 Europe/Berlin", ""):
+        shell.refused(
+            USAGE, "destinations", "change", "us", "--quiet-hours", hours, says="START-END TIMEZONE or none"
+        )
+    told = ("quiet_hours.timezone", "must be the IANA name of a time zone")
+    for says in told:
+        shell.refused(REFUSED, "destinations", "change", "us", "--quiet-hours", "22:00-07:00 Atlantis", says=says)
+    bot = shell.ok(
+        "destinations", "create", "me", "--quiet", "--transport", "discord", "--user-id", "42", "--body", "-",
+        stdin='{"address": {"bot_token": "a.b"}}',
+    )  # fmt: skip
+    assert bot["address"] == {"bot_token": "***", "user_id": "42"}
+
+
 def test_a_test_reaches_the_destination(shell: Shell, gateway: Gateway) -> None:
     shell.tenant.webhook(f"{gateway.receiver_url}/tested", name="shop")
     told = shell.ok("destinations", "test", "shop", "--quiet")
@@ -85,7 +120,15 @@ def test_categories(shell: Shell) -> None:
     shell.refused(USAGE, "categories", "delete", "sale", says="--yes")
     shell.ok("categories", "delete", "sale", "--yes")
     assert "sale" not in [row["name"] for row in shell.rows("categories", "list")]
-    shell.refused(REFUSED, "categories", "create", "red", "--color", "red", says="color")
+    shell.refused(
+        REFUSED,
+        "categories",
+        "create",
+        "red",
+        "--color",
+        "red",
+        says="tocsin: color must be #000000 to #FFFFFF (400)",
+    )
 
 
 def test_channels(shell: Shell) -> None:

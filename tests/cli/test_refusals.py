@@ -87,6 +87,32 @@ def test_the_next_step_is_told(status: int, headers: dict[str, str], has_key: bo
     assert step in refusal(status, headers, b"{}", has_key=has_key).message
 
 
+@pytest.mark.parametrize(
+    ("body", "exit_status", "step"),
+    [
+        ({"message": "Please enter your discord ID in your account settings"}, REFUSED, "tocsin account replace"),
+        (
+            {
+                "message": "Telegram username not set. Please set your telegram username in your account settings to "
+                "receive notifications"
+            },
+            REFUSED,
+            "tocsin account replace",
+        ),
+        ({"message": "This API key is not allowed to send events"}, DENIED, ""),
+        ({"detail": "too many", "code": "category_limit_reached", "fields": []}, REFUSED, ""),
+        ({"detail": "no", "code": "plan_change_forbidden", "fields": []}, DENIED, ""),
+        ({"detail": "no", "code": "missing_scope", "fields": []}, DENIED, "use a key with that scope"),
+    ],
+)
+def test_what_no_other_key_would_change_is_a_refusal_of_the_content(
+    body: dict[str, Any], exit_status: int, step: str
+) -> None:
+    failure = refusal(403, {}, json.dumps(body).encode(), has_key=True)
+    assert failure.status == exit_status
+    assert step in failure.message
+
+
 def test_an_error_cannot_move_the_cursor() -> None:
     body = json.dumps({"detail": "a\x1b[2J\nb\x9b"}).encode()
     assert refusal(400, {}, body, has_key=True).message == "a\\x1b[2J\\nb\\x9b (400)"

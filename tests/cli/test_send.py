@@ -6,6 +6,7 @@ import pytest
 
 from cli.commands import Shell, event_data
 from gateway import Gateway
+from tocsin.cli.exits import PARTIAL
 
 pytestmark = pytest.mark.acceptance
 
@@ -37,9 +38,21 @@ def test_a_repeat_with_the_same_idempotency_key_is_the_same_event(shell: Shell) 
 
 def test_waiting_tells_that_every_first_attempt_delivered(shell: Shell, gateway: Gateway) -> None:
     shell.tenant.category()
-    people = {"discord": {"enabled": True, "webhook_url": f"{gateway.receiver_url}/told"}}
-    shell.tenant.put("/api/v1/account", people)
-    assert shell.ok("send", "-c", "bug", "--wait", "10")["status"] == "delivered"
+    shell.tenant.webhook(f"{gateway.receiver_url}/told")
+    told = shell.ok("send", "-c", "bug", "--wait", "10", "--idempotency-key", "ORD-1")
+    assert told["status"] == "delivered"
+    assert [each.path for each in gateway.receiver.wait_for(1, path="/told")] == ["/told"]
+    again = shell.run("send", "-c", "bug", "--wait", "10", "--idempotency-key", "ORD-1")
+    assert (again.status, again.json) == (PARTIAL, {"event_id": told["event_id"], "status": "repeated"})
+    assert "stored by an earlier request" in again.err
+
+
+def test_waiting_where_there_is_nobody_to_tell_says_so(shell: Shell) -> None:
+    shell.tenant.category()
+    shell.ok("destinations", "change", "email", "--type", "nothing")
+    done = shell.run("send", "-c", "bug", "--wait", "10")
+    assert (done.status, done.json["status"]) == (PARTIAL, "told to nobody")
+    assert f"{done.json['event_id']} is stored and told to nobody" in done.err
 
 
 def test_waiting_for_a_receiver_that_fails_ends_as_partial(shell: Shell, gateway: Gateway) -> None:

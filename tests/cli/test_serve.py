@@ -87,7 +87,7 @@ def test_a_port_that_is_in_use_is_told_before_anything_is_made(tmp_path: Path) -
 @pytest.mark.parametrize("source", ["flag", "variable", "file"])
 @pytest.mark.parametrize("command", [("serve", "--port", "0"), ("init", "--json")], ids=["serve", "init"])
 def test_another_database_is_refused_in_words(tmp_path: Path, command: tuple[str, ...], source: str) -> None:
-    url = "postgresql://user:canary@localhost/tocsin"
+    url = "mysql://user:canary@localhost/tocsin"
     if source == "file":
         (tmp_path / "tocsin.toml").write_text(f'database = "{url}"\n', "utf-8")
     flags = ("--database", url) if source == "flag" else ()
@@ -95,7 +95,7 @@ def test_another_database_is_refused_in_words(tmp_path: Path, command: tuple[str
     done = run_program(*command, *flags, settings=settings, directory=tmp_path)
     assert (done.status, done.out) == (2, "")
     (said,) = done.err.splitlines()
-    for word in ("setting database", "SQLite", "--data", "PostgreSQL"):
+    for word in ("setting database", "SQLite", "--data", "postgresql://"):
         assert word in said
     assert "canary" not in said
     assert [path.name for path in tmp_path.iterdir()] == (["tocsin.toml"] if source == "file" else [])
@@ -104,6 +104,7 @@ def test_another_database_is_refused_in_words(tmp_path: Path, command: tuple[str
 def test_a_deployment_that_names_the_servers_of_later_transports_starts(tmp_path: Path) -> None:
     settings = {
         "TOCSIN_SMTP_URL": "smtp+starttls://user:canary@mail.example.com:587",
+        "TOCSIN_SMTP_FROM": "alerts@example.com",
         "TOCSIN_DISCORD_API_BASE": "http://127.0.0.1:8081/api/v10",
         "TOCSIN_TELEGRAM_API_BASE": "http://127.0.0.1:8081",
     }
@@ -111,10 +112,51 @@ def test_a_deployment_that_names_the_servers_of_later_transports_starts(tmp_path
         assert "canary" not in running.out + running.err
 
 
-@pytest.mark.parametrize("command", ["serve", "init"])
-def test_the_help_says_which_database_there_is(command: str) -> None:
-    words = " ".join(run_program(command, "--help").out.split())
-    assert "--database URL Refused by this version, which stores in SQLite only" in words
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("work",), ("init",)], ids=lambda each: each[0])
+def test_a_database_that_is_not_to_be_reached_is_told_without_its_password(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = {
+        "TOCSIN_DATABASE": f"postgresql://user:canary@127.0.0.1:{port}/tocsin",
+        "TOCSIN_SECRET_KEY": "11" * 32,
+    }
+    done = run_program(*command, settings=settings, directory=tmp_path)
+    assert (done.status, done.out) == (3, "")
+    (said,) = done.err.splitlines()
+    for word in ("the database cannot be reached", "is the server running", "--database"):
+        assert word in said
+    assert "canary" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (("serve", "--port", "0", "--processes", "2"), "setting processes (TOCSIN_PROCESSES)"),
+        (("serve", "--port", "0", "--role", "gateway"), "setting role (TOCSIN_ROLE)"),
+        (("work",), "setting role (TOCSIN_ROLE)"),
+    ],
+    ids=["processes", "gateway", "work"],
+)
+def test_the_embedded_database_is_for_one_process_that_does_all(
+    tmp_path: Path, command: tuple[str, ...], named: str
+) -> None:
+    done = run_program(*command, directory=tmp_path)
+    assert (done.status, done.out) == (2, "")
+    for word in (named, "SQLite", "--database", "TOCSIN_DATABASE"):
+        assert word in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_backup_of_a_server_is_refused_with_what_makes_one(tmp_path: Path) -> None:
+    settings = {"TOCSIN_DATABASE": "postgresql://user:canary@db/tocsin"}
+    done = run_program("backup", str(tmp_path / "to"), settings=settings, directory=tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert "pg_dump" in done.err
+    assert "postgresql://db/tocsin" in done.err
+    assert "canary" not in done.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's limits are read from Linux's /proc")

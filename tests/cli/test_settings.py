@@ -14,6 +14,7 @@ from tocsin.bootstrap import LIMITS, load_settings
 from tocsin.bootstrap.configuration import plan_limits, retention_ms, transaction_lease_ms
 from tocsin.core.quota import PLAN_LIMITS, Plan
 from tocsin.settings import FOR_TESTS, SettingsFault, parse_networks, scalars, settings_model
+from tocsin.transports.smtp.server import parse_smtp_url, sender_of
 from tocsin.web.server import ServerLimits
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "settings.md"
@@ -208,7 +209,63 @@ def test_what_is_no_mail_server_is_told_without_its_password(monkeypatch: pytest
 )
 def test_a_mail_server_is_taken_as_it_is_written(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TOCSIN_SMTP_URL", value)
+    monkeypatch.setenv("TOCSIN_SMTP_FROM", "alerts@example.com")
     assert load_settings().values.smtp_url.get_secret_value() == value
+
+
+def test_a_user_that_is_no_text_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_SMTP_URL", "smtp://user:qz%ffxw@mail.example.com")
+    said = faulty()
+    assert "percent-encoded UTF-8" in said
+    assert "qz" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "sender"),
+    [
+        ("smtps://alerts%40example.com:p@mail.example.com", "alerts@example.com"),
+        ("smtp://127.0.0.1:1025", "tocsin@localhost"),
+        ("smtp://localhost", "tocsin@localhost"),
+        ("smtp://mail.example.com", None),
+        ("smtps://apikey:p@mail.example.com", None),
+    ],
+)
+def test_who_mails_are_from_is_known_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, url: str, sender: str | None
+) -> None:
+    monkeypatch.setenv("TOCSIN_SMTP_URL", url)
+    if sender is None:
+        assert faulty() == (
+            "setting smtp_from (TOCSIN_SMTP_FROM): must be set, since the user of TOCSIN_SMTP_URL is no mail address "
+            "that mails could be from"
+        )
+    else:
+        values = load_settings().values
+        assert sender_of(values.smtp_from, parse_smtp_url(url)).address.text == sender
+    monkeypatch.setenv("TOCSIN_SMTP_FROM", "no address")
+    assert "must be a mail address" in faulty()
+    monkeypatch.setenv("TOCSIN_SMTP_FROM", "Tocsin <ops@example.com>")
+    assert load_settings().values.smtp_from == "Tocsin <ops@example.com>"
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("https://t.example.com/", "https://t.example.com"),
+        ("http://localhost:8080/tocsin", "http://localhost:8080/tocsin"),
+    ],
+)
+def test_the_public_url_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch, value: str, taken: str) -> None:
+    monkeypatch.setenv("TOCSIN_PUBLIC_URL", value)
+    assert load_settings().values.public_url == taken
+
+
+@pytest.mark.parametrize(
+    "value", ["t.example.com", "ftp://t.example.com", "https://u:p@t.example.com", "https://t/?a"]
+)
+def test_what_is_no_public_url_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TOCSIN_PUBLIC_URL", value)
+    assert faulty().startswith("setting public_url (TOCSIN_PUBLIC_URL): ")
 
 
 @pytest.mark.parametrize("name", ["discord_api_base", "telegram_api_base"])
@@ -237,7 +294,18 @@ def test_no_limit_is_negative_or_endless(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest_batch_max", "dispatch_poll_s", "store_readers", "server_connections_max", "dispatch_sending_max"]
+    "name",
+    [
+        "ingest_batch_max",
+        "dispatch_poll_s",
+        "store_readers",
+        "store_scan_events_max",
+        "server_connections_max",
+        "dispatch_sending_max",
+        "stream_page_data_events",
+        "recovery_page_rows",
+        "password_passes",
+    ],
 )
 def test_what_nothing_goes_without_is_not_zero(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"TOCSIN_{name.upper()}", "0")
@@ -287,7 +355,7 @@ def test_networks_are_a_list() -> None:
 def test_a_secret_is_not_shown_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_PUSHGO_TOKEN", "sesame")
     monkeypatch.setenv("TOCSIN_SECRET_KEY", "ab" * 32)
-    monkeypatch.setenv("TOCSIN_SMTP_URL", "smtp://user:sesame@mail.example.com")
+    monkeypatch.setenv("TOCSIN_SMTP_URL", "smtp://user%40example.com:sesame@mail.example.com")
     shown = repr(load_settings().values)
     assert "sesame" not in shown
     assert "abab" not in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,32 @@ def test_a_command_that_fails_does_not_end_the_stream(shell: Shell, command: str
 
 
 @pytest.mark.parametrize(
+    ("again", "kept"), [(False, "begun\nfinished\n"), (True, "begun\n")], ids=["finishes", "is-killed"]
+)
+def test_ctrl_c_lets_a_command_finish_and_another_one_kills_it(shell: Shell, again: bool, kept: str) -> None:
+    told, gate = shell.home / "told", shell.home / "gate"
+    for each in (told, gate):
+        os.mkfifo(each)
+    # The program that the script waits for is one that only its whole group's end reaches.
+    script = f"exec 3> {told}; echo begun >&3; cat {gate}; echo finished >&3"
+    with following(shell, "tail", "--kind", "event", "--shell", "--exec", script) as running:
+        running.err.until("following")
+        event_id = emit(shell.tenant)
+        with told.open() as telling:
+            begun = telling.readline()
+            running.signal()
+            assert running.err.next() == f"tocsin: the command for {event_id} is let finish; Ctrl-C again kills it"
+            if again:
+                running.signal()
+            else:
+                gate.write_text("")
+            # It ends with the last process that has it open.
+            assert begun + telling.read() == kept
+        assert running.ended() == INTERRUPTED
+        assert running.err.rest() == [""]
+
+
+@pytest.mark.parametrize(
     ("options", "status", "says"),
     [
         (("--exec", "no-such-command"), USAGE, "there is no command no-such-command"),
@@ -205,6 +232,69 @@ def test_events_are_forwarded_signed_and_byte_for_byte(shell: Shell, local: Rece
     assert shell.run("listen", "--print-secret").out.strip() == secret
     kept = shell.home / "state" / "tocsin" / "listen.secret"
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+CARRIED = {
+    "line-ends": ("application/json", b' {\r\n "a": 1.50,\r"b":\n[] }\r\n'),
+    "text-with-a-mark": ("text/plain; charset=utf-8", "\ufeffeins\r\nzwei\r\x00\u2028".encode()),
+    "other-alphabet": ("text/plain; charset=latin-1", b"gr\xfc\xdfe\r\n"),
+    "bytes": ("application/octet-stream", bytes(range(256))),
+}
+
+
+@pytest.mark.parametrize("past", [False, True], ids=["as-it-comes", "from-the-past"])
+def test_what_is_forwarded_is_what_a_destination_gets(
+    shell: Shell, gateway: Gateway, local: Receiver, past: bool
+) -> None:
+    shell.tenant.webhook(f"{gateway.receiver_url}/{shell.home.parent.name}")
+    count = str(len(CARRIED))
+
+    def store() -> None:
+        for name, (media, body) in CARRIED.items():
+            told = {"ce-specversion": "1.0", "ce-id": name, "ce-source": "/s", "ce-type": "t", "Content-Type": media}
+            shell.tenant.post("/api/v1/cloudevents", body, told)
+
+    if past:
+        store()
+    options = ("--forward-to", f"{local.url}/hook", "--count", count, *(("--replay", count) if past else ()))
+    with following(shell, "listen", *options) as running:
+        running.err.until("forwarding to")
+        if not past:
+            store()
+        forwarded = local.wait_for(len(CARRIED), path="/hook")
+        assert running.ended() == 0
+    assert [(each.headers["content-type"], each.body) for each in forwarded] == list(CARRIED.values())
+    delivered = gateway.receiver.wait_for(len(CARRIED), path=f"/{shell.home.parent.name}")
+    assert {(each.headers["content-type"], each.body) for each in delivered} == set(CARRIED.values())
+
+
+def test_texts_and_lists_narrow_a_stream_and_its_past_alike(shell: Shell) -> None:
+    for name in ("order.paid", "order.lost", "user.made"):
+        emit(shell.tenant, name, {"note": f"{name} Zürich"})
+    options = (
+        "--search",
+        "ZüRICH",
+        "--type",
+        "order.paid,user.*",
+        "--since",
+        "1h",
+        "--kind",
+        "event",
+        "--count",
+        "4",
+    )
+    with following(shell, "tail", *options) as running:
+        told = [running.row() for _ in range(2)]
+        for name, note in (
+            ("order.paid", "Bern"),
+            ("order.lost", "Zürich"),
+            ("user.a", "Zürich"),
+            ("order.paid", "züRich"),
+        ):
+            emit(shell.tenant, name, {"note": note})
+        told += [running.row() for _ in range(2)]
+        assert running.ended() == 0
+    assert [row["type"] for row in told] == ["order.paid", "user.made", "user.a", "order.paid"]
 
 
 def test_the_last_events_come_first_and_failures_are_told(shell: Shell, local: Receiver) -> None:

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from tocsin.core.changes import created, removed, updated
-from tocsin.core.destination import Destination, Filter, SealedSecret, Transport
+from tocsin.core.destination import Destination, Filter, IncidentStyle, SealedSecret, Transport
 from tocsin.core.event import Environment
 from tocsin.core.identifiers import ChannelId, DestinationId, KeyId, OrganisationId
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, Scope, ServiceKey
+from tocsin.core.quiet_hours import QuietHours
 from tocsin.core.quota import Plan
 
 OURS = OrganisationId(b"o" * 16)
@@ -52,6 +53,17 @@ SUBJECT = "dst_" + "01" * 16
             },
         ),
         ({"address": {}}, "destination.updated", None),
+        (
+            {"quiet_hours": QuietHours(start="22:00", end="07:00"), "incidents": IncidentStyle.POST},
+            "destination.updated",
+            {
+                "changed": {
+                    "incidents": {"from": "edit", "to": "post"},
+                    "quiet_hours": {"from": None, "to": {"start": "22:00", "end": "07:00", "timezone": "UTC"}},
+                },
+                "also": [],
+            },
+        ),
     ],
 )
 def test_a_change_of_a_destination(changes: dict[str, Any], action: str, summary: dict[str, Any] | None) -> None:
@@ -64,7 +76,9 @@ def test_a_change_of_a_destination(changes: dict[str, Any], action: str, summary
 
 
 def test_what_changes_by_itself_is_no_change() -> None:
-    after = msgspec.structs.replace(HOOK, revision=4, updated_ms=9, failing_since_ms=3, disabled_reason="gone")
+    after = msgspec.structs.replace(
+        HOOK, revision=4, updated_ms=9, failing_since_ms=3, disabled_reason="gone", learned={"a": 1}
+    )
     assert updated(HOOK, after) is None
 
 

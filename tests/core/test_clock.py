@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.core.clock import DAY_MS, TIME_MAX_MS, month_of, next_month_ms, parse_rfc3339, rfc3339
+from tocsin.core.clock import DAY_MS, TIME_MAX_MS, TIME_MIN_MS, month_of, next_month_ms, parse_rfc3339, rfc3339
 from tocsin.testing.clock import START_MS, ManualClock
 
-TIMES = st.integers(-62_135_596_800_000, TIME_MAX_MS)
+TIMES = st.integers(TIME_MIN_MS, TIME_MAX_MS)
 """The years 1 to 9999."""
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tocsin.core.destination import SECRET_ADDRESS_FIELDS, Filter, Transport, glob, is_glob, matches
+from tocsin.core.destination import SECRET_ADDRESS_FIELDS, Filter, Transport, globs_of, matches
 from tocsin.core.event import Dialect, Severity
 
 EVENT: dict[str, Any] = {
@@ -58,21 +55,9 @@ def test_what_an_event_lacks_matches_no_condition(wanted: Filter) -> None:
     assert not matches(wanted, **(EVENT | {"subject": None, "severity": None}))
 
 
-@given(st.text("ab.*?[]!-\n", max_size=8), st.text("ab.\n", max_size=8))
-def test_globs_are_those_of_the_shell_and_match_whole_texts(pattern: str, text: str) -> None:
-    assert bool(glob(pattern)(text)) == fnmatch.fnmatchcase(text, pattern)
-
-
-@given(st.text("ab.-!]\n", max_size=8))
-def test_what_is_no_glob_matches_only_itself(text: str) -> None:
-    assert not is_glob(text)
-    assert glob(text)(text)
-    assert not glob(text)(f"{text}x")
-
-
-@pytest.mark.parametrize("pattern", ["*", "a?", "[a]"])
-def test_a_glob_is_told_by_its_characters(pattern: str) -> None:
-    assert is_glob(pattern)
+def test_a_filter_tells_its_globs() -> None:
+    assert globs_of(Filter(sources=("a", "b*"), types=("c?", "d"), subjects=("[e]",))) == ["b*", "c?", "[e]"]
+    assert globs_of(Filter(dialects=(Dialect.PUSHGO,), where="a[*]")) == []
 
 
 def test_every_transport_says_what_is_secret_in_its_address() -> None:

@@ -6,11 +6,13 @@ import json
 
 import pytest
 
-from tocsin.core.spelling import fold, spellings
+from tocsin.core.spelling import Sought, fold, fold_document, spellings
 
 
 def found(text: str, document: str) -> bool:
-    return any(each in fold(document) for each in spellings(text))
+    as_text = any(each in fold(document) for each in spellings(text))
+    assert Sought(text).stands_in(fold_document(document.encode())) is as_text
+    return as_text
 
 
 def test_a_plain_text_has_one_spelling() -> None:

@@ -51,6 +51,9 @@ def wants(kind: StreamKind = StreamKind.EVENT, event: dict[str, Any] | None = No
         ({"events": Filter(subjects=("t",))}, False),
         ({"events": Filter(severities=(Severity.LOW,))}, False),
         ({"events": Filter(dialects=(Dialect.BUILDABLE,))}, False),
+        ({"dialect": Dialect.PUSHGO, "source": "pushgo/channel/1"}, True),
+        ({"dialect": Dialect.PROMPTJANG, "source": "pushgo/channel/1"}, False),
+        ({"dialect": Dialect.PUSHGO, "source": "pushgo/channel/*"}, False),
     ],
     ids=str,
 )

@@ -79,7 +79,7 @@ def _queries() -> list[Query[Any]]:
         StandingQuery(
             organisation_id=organisation, tx_key="k", type="t", environment=Environment.TEST, state=processing
         ),
-        IncidentQuery(organisation_id=organisation),
+        IncidentQuery(organisation_id=organisation, environment=Environment.TEST),
         SubscriptionQuery(organisation_id=organisation, device_key="k"),
         MailboxQuery(organisation_id=organisation, device_key="k", now_ms=1),
     ]

@@ -20,7 +20,7 @@ from tocsin.core.destination import Filter
 from tocsin.core.event import Dialect, Environment, Severity
 from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.engine import migrations
-from tocsin.engine.rows import EventQuery, Finished, Settlement
+from tocsin.engine.rows import DeliveryQuery, EventQuery, Finished, Settlement
 from tocsin.engine.sqlite.connection import DATABASE_FILE
 from tocsin.engine.sqlite.event_search import Halted, until
 from tocsin.engine.sqlite.leads import choose
@@ -193,6 +193,25 @@ def test_no_pair_of_filters_goes_through_a_table(filled: apsw.Connection, names:
 
 
 @pytest.mark.parametrize(
+    ("status", "index"),
+    [
+        (EventStatus.PROCESSING, "delivery_leased"),
+        (EventStatus.RETRYING, "delivery_retrying"),
+        (EventStatus.QUEUED, "delivery_untried"),
+        (EventStatus.EXPIRED, "delivery_history_given_up"),
+    ],
+)
+def test_a_status_is_read_from_its_index_alone_and_not_looked_up_again(
+    filled: apsw.Connection, status: EventStatus, index: str
+) -> None:
+    query = msgspec.structs.replace(OURS, status=status)
+    lines = [line for plan in _plans(filled, query) for line in plan]
+    assert all("USING COVERING INDEX" in line for line in lines if index in line)
+    assert any(index in line for line in lines)
+    assert not any("delivery_history_by_event" in line for line in lines)
+
+
+@pytest.mark.parametrize(
     ("given", "index"),
     [
         ({}, "event_by_organisation"),
@@ -275,6 +294,40 @@ def test_a_count_without_time_says_that_it_is_not_exact(tmp_path: Path) -> None:
         assert 10 <= page.total < 300
 
     _play(tmp_path, play, count_max_s=0.0)
+
+
+@pytest.mark.parametrize("given", [{}, {"text": "a"}, {"type": "happened", "source": "tests"}])
+def test_a_thorough_count_goes_past_the_bounds_of_a_list_as_long_as_its_time_lasts(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.store(*(stage.new(data=b'{"a":1}', source="tests") for _ in range(700)))
+        query = EventQuery(organisation_id=stage.organisation, thorough=True, **given)
+        for limit in (10, 1000):
+            page = await stage.search(query, limit=limit)
+            assert (page.total, page.total_is_exact) == (700, True)
+
+    _play(tmp_path, play, scan_events_max=100, count_max_s=0.0)
+
+
+@pytest.mark.parametrize("given", [{}, {"text": "a"}])
+def test_a_thorough_count_whose_time_is_up_says_so(tmp_path: Path, given: dict[str, Any]) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.store(*(stage.new(data=b'{"a":1}') for _ in range(700)))
+        page = await stage.search(EventQuery(organisation_id=stage.organisation, thorough=True, **given), limit=1)
+        assert 1 <= page.total < 700
+        assert not page.total_is_exact
+
+    _play(tmp_path, play, thorough_count_max_s=0.0)
+
+
+def test_deliveries_that_cannot_be_counted_thoroughly_in_time_are_counted_as_in_a_list(tmp_path: Path) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.store(*(stage.new(stage.destination()) for _ in range(30)))
+        page = await stage.search(DeliveryQuery(organisation_id=stage.organisation, thorough=True), limit=1)
+        assert (page.total, page.total_is_exact) == (30, True)
+
+    _play(tmp_path, play, thorough_count_max_s=0.0)
 
 
 _LONG = "with recursive n (x) as (select 1 union all select x + 1 from n limit 30000000) select count(*) from n"

@@ -8,6 +8,7 @@ the store, and everything in the store is whole.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ import msgspec
 
 from tocsin.core.delivery import Attempt, DeliveryState, Exchange, Lease, NewDelivery
 from tocsin.core.event import Dialect, Event, idempotency_key
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId, IdSequence
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId, IdSequence, bucket_of
 from tocsin.core.quota import QuotaCharge
+from tocsin.engine.codec import STATE_CODES
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import Accepted, Deliver, Finished, NewEvent, RetryAt, Settlement
+from tocsin.engine.rows import Accepted, Finished, NewEvent, RetryAt, Settlement
+from tocsin.engine.sqlite import SqliteEngine
 from tocsin.engine.sqlite.connection import DATABASE_FILE
+from tocsin.engine.sqlite.sql import write_rows
 from tocsin.testing.clock import ManualClock
 
 COUNTER = "faults"
@@ -129,9 +133,24 @@ class Client:
             new = self.new_event()
             await self.accept([msgspec.structs.replace(new, deliveries=())])
             now_ms = self._clock.now_ms()
-            await self._engine.amend(
-                [Deliver(DEFAULT_ORGANISATION, new.event.id, each, now_ms) for each in new.deliveries]
-            )
+            rows = [
+                (
+                    bucket_of(each.id),
+                    each.id,
+                    DEFAULT_ORGANISATION,
+                    new.event.id,
+                    each.destination_id,
+                    STATE_CODES[DeliveryState.READY],
+                    now_ms,
+                    0,
+                    0,
+                    None,
+                    None,
+                )
+                for each in new.deliveries
+            ]
+            assert isinstance(self._engine, SqliteEngine)
+            await self._engine._writer.submit(partial(write_rows, name="insert_deliveries", rows=rows))
 
 
 class Verdict(msgspec.Struct, frozen=True):

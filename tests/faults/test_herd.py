@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from leases import made_lease
 from pipeline.stage import Stage, run
-from tocsin.core.delivery import Attempt, Deferred, DeliveryState, Exchange, Lease
-from tocsin.core.event import Dialect, Event
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId
+from tocsin.core.delivery import Attempt, Deferred, DeliveryState, Exchange
 from tocsin.core.retry import NATIVE, RetryPolicy
 from tocsin.engine.rows import RetryAt
 from tocsin.pipeline.dispatcher import DispatchLimits
@@ -25,22 +24,6 @@ PEAK_MAX = 0.01
 
 NOW_MS = 1_767_225_600_000
 ATTEMPT = Attempt(started_ms=NOW_MS, duration_ms=1, exchange=Exchange(request_line="POST https://a.example/"))
-LEASE = Lease(
-    delivery_id=DeliveryId(bytes(16)),
-    destination_id=DestinationId(bytes(16)),
-    event=Event(
-        id=EventId(bytes(16)),
-        organisation_id=DEFAULT_ORGANISATION,
-        dialect=Dialect.TOCSIN,
-        source="tests",
-        type="happened",
-        time_ms=NOW_MS,
-        data=b"{}",
-    ),
-    number=1,
-    attempts_made=0,
-    until_ms=NOW_MS,
-)
 
 OFTEN = DispatchLimits(poll_s=0.002)
 
@@ -48,7 +31,7 @@ OFTEN = DispatchLimits(poll_s=0.002)
 def peak(policy: RetryPolicy, outcome: Deferred, *, attempts_made: int = 0) -> float:
     """Return which part of 50,000 deliveries that fail in the same millisecond is due in the busiest second."""
     dice = random.Random(attempts_made)
-    lease = msgspec.structs.replace(LEASE, attempts_made=attempts_made)
+    lease = made_lease(attempts_made=attempts_made)
     seconds: Counter[int] = Counter()
     for _ in range(FAILURES):
         then = settlement_of(lease, outcome, policy, now_ms=NOW_MS, jitter=dice.random()).then

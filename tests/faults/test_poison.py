@@ -213,7 +213,7 @@ class Trusting(Dispatcher):
     def _start(self, destination: Destination, lane: Lane, lease: Lease) -> None:
         lane.sending += 1
         self._room.sending += 1
-        self._transports[destination.transport].start(Shipment(lease, self._target(destination)), self._done)
+        self._transports[destination.transport].start(Shipment(lease, self._lanes.target(destination)), self._done)
 
 
 def test_the_control_without_a_catch_all_the_poison_is_felt(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class Watched:
 
     Attributes:
         tried: the ids of each call.
+        turns: the organisation of each call.
         faults: what the next calls raise before the work is done, one each; None is nothing.
         late_faults: so, after it is done.
         held: what calls wait for, before their work is done or ``after`` it, from the ``hold_from``th on.
@@ -36,6 +37,7 @@ class Watched:
         self._work = work
         self._signal = signal
         self.tried: list[list[bytes]] = []
+        self.turns: list[OrganisationId] = []
         self.faults: list[Exception | None] = []
         self.late_faults: list[Exception | None] = []
         self.search_faults: list[Exception] = []
@@ -53,6 +55,7 @@ class Watched:
 
     async def carry_out(self, job: Job, ids: Sequence[bytes]) -> Tried:
         self.tried.append(list(ids))
+        self.turns.append(job.organisation_id)
         assert job.organisation_id not in self.at_work, "two jobs of one organisation at once"
         self.at_work.add(job.organisation_id)
         self.most_at_work = max(self.most_at_work, len(self.at_work))
@@ -146,7 +149,13 @@ class House:
         return await self.jobs.get(job.organisation_id, job.id)
 
     async def ended(self, job: Job) -> Job:
-        return await self.until(job, JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
+        """Return the job once nothing of it is left to do."""
+
+        async def is_over() -> bool:
+            return (await self.jobs.get(job.organisation_id, job.id)).ended_ms is not None
+
+        await self.stage.signal.until_found(is_over)
+        return await self.jobs.get(job.organisation_id, job.id)
 
     async def copied(self) -> list[EventId]:
         """Return what was replayed, each as often as it was."""

@@ -30,6 +30,7 @@ from tocsin.pipeline.dispatcher import Dispatcher, DispatchLimits
 from tocsin.pipeline.first_attempts import FirstAttempts
 from tocsin.pipeline.health import DestinationHealth, HealthLimits
 from tocsin.pipeline.ingest import Ingest, IngestLimits
+from tocsin.pipeline.learning import AddressLearning
 from tocsin.pipeline.vault import Vault
 from tocsin.testing.clock import ManualClock
 from tocsin.transports import protocol
@@ -82,17 +83,9 @@ class Stage:
         await self.catalog.refresh()
         self.health = DestinationHealth(catalog=self.catalog, clock=self.clock, limits=HealthLimits())
         self.first_attempts = FirstAttempts(self.engine)
+        self.learning = AddressLearning(self.catalog)
         self.dispatcher = self.new_dispatcher()
-        self.ingest = Ingest(
-            engine=self.engine,
-            catalog=self.catalog,
-            conditions=Conditions(metrics=self.metrics, clock=self.clock, limits=self._conditions),
-            sender=self.dispatcher,
-            clock=self.clock,
-            ids=self.ids,
-            transports=frozenset(self._transports),
-            limits=self._intake,
-        )
+        self.ingest = self.new_ingest()
         self.destinations = Destinations(
             catalog=self.catalog,
             ingest=self.ingest,
@@ -103,7 +96,8 @@ class Stage:
             entropy=os.urandom,
             bounds=self._bounds,
         )
-        self._keeper = asyncio.get_running_loop().create_task(self.health.keep(self.ingest))
+        loop = asyncio.get_running_loop()
+        self._keepers = [loop.create_task(each) for each in (self.health.keep(self.ingest), self.learning.keep())]
         if sending:
             await self.dispatcher.start()
 
@@ -120,12 +114,28 @@ class Stage:
             random=self.random.random,
             metrics=self.metrics,
             limits=self._dispatch,
+            on_learned=self.learning.note,
+        )
+
+    def new_ingest(self, on_stored: Callable[[], None] | None = None) -> Ingest:
+        """Return an intake of this store."""
+        return Ingest(
+            engine=self.engine,
+            catalog=self.catalog,
+            conditions=Conditions(metrics=self.metrics, clock=self.clock, limits=self._conditions),
+            sender=self.dispatcher,
+            clock=self.clock,
+            ids=self.ids,
+            transports=frozenset(self._transports),
+            limits=self._intake,
+            on_stored=on_stored,
         )
 
     async def close(self, *, patience_s: float = 0.2) -> None:
         """End what runs and close the store, as the program does."""
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         await self.dispatcher.stop(patience_s)
         await self.engine.close()
 

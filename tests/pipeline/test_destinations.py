@@ -226,6 +226,43 @@ def test_a_mask_for_a_value_that_is_not_stored_is_refused(tmp_path: Path) -> Non
     run(tmp_path, scenario, sending=False)
 
 
+@pytest.mark.parametrize(
+    ("url", "stays"),
+    [
+        (NOWHERE + "/other?a=b", True),
+        (NOWHERE.upper().replace("HTTP", "http"), True),
+        (NOWHERE.replace("http:", "https:"), False),
+        (NOWHERE.rpartition(":")[0] + ":10", False),
+        ("http://127.0.0.2:9", False),
+    ],
+)
+def test_hidden_headers_stay_with_the_scheme_the_host_and_the_port(tmp_path: Path, url: str, *, stays: bool) -> None:
+    async def scenario(stage: Stage) -> None:
+        made = await stage.destination(address={"url": NOWHERE, "headers": HEADERS})
+        for given, needed in (
+            ({"url": url}, ["Authorization", "X-Team"]),
+            ({"url": url, "headers": {"X-Team": "***", "X-New": "1"}}, ["X-Team"]),
+            ({"url": url, "headers": made.address["headers"]}, ["Authorization", "X-Team"]),
+        ):
+            if stays:
+                changed = await stage.change(made, address=given)
+                assert changed.address["url"] == url
+                made = await stage.change(changed, address={"url": NOWHERE, "headers": HEADERS})
+                continue
+            with pytest.raises(Unprocessable) as caught:
+                await stage.change(made, address=given)
+            assert caught.value.code == "hidden_value_required"
+            assert [name for name, _ in caught.value.fields] == [f"address.headers.{name}" for name in needed]
+            assert secrets_of(stage, stage.destinations.get(made.organisation_id, made.id)) == {"headers": HEADERS}
+        for headers, sealed in (({}, {}), (None, {}), ({"X-New": "1"}, {"headers": {"X-New": "1"}})):
+            changed = await stage.change(made, address={"url": url, "headers": headers})
+            assert secrets_of(stage, changed) == sealed
+            assert stage.destinations.secrets_of(changed) == stage.destinations.secrets_of(made)
+            made = await stage.change(changed, address={"url": NOWHERE, "headers": HEADERS})
+
+    run(tmp_path, scenario, sending=False)
+
+
 def test_enabling_and_another_address_forget_the_failures_and_nothing_else_does(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         made = await stage.destination(address={"url": NOWHERE, "headers": HEADERS})

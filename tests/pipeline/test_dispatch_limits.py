@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.stage import Stage, run
-from tocsin.core.delivery import DeliveryState
+from tocsin.core.delivery import Deferred, Delivered, DeliveryState, Outcome
 from tocsin.core.destination import Filter
 from tocsin.core.identifiers import DeliveryId
 from tocsin.core.retry import RetryPolicy
 from tocsin.pipeline.dispatcher import DispatchLimits
 from tocsin.pipeline.lane import LaneLimits
+from tocsin.transports.protocol import Shipment
 
 FOREVER = RetryPolicy((5.0,) * 50, jitter=0.0)
 
@@ -230,3 +231,50 @@ def test_with_all_room_taken_by_slow_destinations_another_still_gets_its_turn(tm
 
     limits = DispatchLimits(poll_s=0.01, sending_max=16, held_max=20)
     run(tmp_path, scenario, dispatch=limits)
+
+
+# -- rests -------------------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_a_rest_gets_nothing_meanwhile_and_then_all_in_order(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.destination(concurrency=1, ordered=True)
+        refused: list[DeliveryId] = []
+
+        def far(shipment: Shipment) -> Outcome:
+            if shipment.lease.delivery_id not in refused and len(stage.remote.started) == 3:
+                refused.append(shipment.lease.delivery_id)
+                return Deferred(stage.remote.attempt(429), 0.05, counted=False, rest_s=0.05)
+            return Delivered(stage.remote.attempt(200))
+
+        stage.remote.answer = far
+        ids = await stage.accept_at_once(30)
+        await stage.until_recorded(3)
+        await stage.until_looked()
+        assert len(stage.remote.started) == 3, "nothing is sent while it rests"
+        stage.clock.advance_ms(1000)
+        await stage.until_all(ids, DeliveryState.DELIVERED)
+        sent = [shipment.lease.delivery_id for shipment in stage.remote.started]
+        assert sent == [*ids[:3], *ids[2:]], "what was put off goes first"
+        assert [each.attempts_made for each in await stage.deliveries(ids[2:3])] == [1]
+
+    run(tmp_path, scenario)
+
+
+def test_through_a_long_rest_nothing_is_held(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.destination(concurrency=1)
+        answers = [Deferred(stage.remote.attempt(429), 100.0, counted=False, rest_s=100.0)]
+        stage.remote.answer = lambda _: answers.pop() if answers else Delivered(stage.remote.attempt(200))
+        ids = await stage.accept_at_once(10)
+        await stage.until_recorded(10)
+        assert await stage.all_are(ids, DeliveryState.READY)
+        due = {each.due_ms for each in await stage.deliveries(ids)}
+        assert due == {stage.clock.now_ms() + 100_000}
+        stage.clock.advance_ms(99_999)
+        await stage.until_looked()
+        assert len(stage.remote.started) == 1
+        stage.clock.advance_ms(1)
+        await stage.until_all(ids, DeliveryState.DELIVERED)
+
+    run(tmp_path, scenario)

@@ -19,6 +19,7 @@ from tocsin.core.retry import RetryPolicy
 from tocsin.engine.rows import Save
 from tocsin.pipeline.health import DISABLED_TYPE, HealthLimits
 
+GONE = "given up for good: remote answered 410"
 NOTE_MS = HealthLimits().note_after_ms
 DISABLE_MS = HealthLimits().disable_after_ms
 
@@ -40,7 +41,7 @@ async def settled(stage: Stage) -> None:
         quiet, before = (quiet + 1 if written == before else 0), written
 
 
-async def fail(stage: Stage, destination: Destination, *, dead: bool = False) -> Destination:
+async def fail(stage: Stage, destination: Destination, *, dead: str | None = None) -> Destination:
     """Tell of a failed attempt; return the destination as it stands then."""
     stage.health.failed(now(stage, destination), dead=dead)
     await settled(stage)
@@ -136,9 +137,9 @@ def test_gone_disables_at_once_though_something_else_waits_to_be_noted(tmp_path:
         made = await stage.destination()
         await fail(stage, made)
         stage.clock.advance_ms(NOTE_MS)
-        stage.health.failed(made, dead=False)
-        disabled = await fail(stage, made, dead=True)
-        assert (disabled.enabled, disabled.disabled_reason) == (False, "the receiver answered 410 Gone")
+        stage.health.failed(made, dead=None)
+        disabled = await fail(stage, made, dead=GONE)
+        assert (disabled.enabled, disabled.disabled_reason) == (False, GONE)
         assert disabled.failing_since_ms == stage.clock.now_ms() - NOTE_MS
         assert len(await stage.events(DISABLED_TYPE)) == 1
 
@@ -149,10 +150,10 @@ def test_of_many_that_fail_at_once_it_is_disabled_and_told_once(tmp_path: Path) 
     async def scenario(stage: Stage) -> None:
         made = await stage.destination()
         for _ in range(50):
-            stage.health.failed(made, dead=True)
+            stage.health.failed(made, dead=GONE)
         await settled(stage)
-        stage.health.failed(made, dead=True)
-        assert not (await fail(stage, made, dead=True)).enabled
+        stage.health.failed(made, dead=GONE)
+        assert not (await fail(stage, made, dead=GONE)).enabled
         assert len(await stage.events(DISABLED_TYPE)) == 1
 
     run(tmp_path, scenario, sending=False)
@@ -177,8 +178,8 @@ def test_enabled_again_by_hand_it_gets_its_full_five_days(tmp_path: Path) -> Non
     run(tmp_path, scenario, sending=False)
 
 
-@pytest.mark.parametrize("dead", [False, True])
-def test_what_failed_at_the_old_address_is_not_held_against_the_new_one(tmp_path: Path, dead: bool) -> None:
+@pytest.mark.parametrize("dead", [None, GONE])
+def test_what_failed_at_the_old_address_is_not_held_against_the_new_one(tmp_path: Path, dead: str | None) -> None:
     async def scenario(stage: Stage) -> None:
         made = await stage.destination()
         await fail(stage, made)
@@ -189,7 +190,7 @@ def test_what_failed_at_the_old_address_is_not_held_against_the_new_one(tmp_path
         assert now(stage, made).enabled
         assert now(stage, made).failing_since_ms is None
         # The same, with the change between the telling and the writing.
-        stage.health.failed(now(stage, made), dead=True)
+        stage.health.failed(now(stage, made), dead=GONE)
         await stage.engine.catalog_write([Save(msgspec.structs.replace(now(stage, made), address={"url": "x"}))])
         await settled(stage)
         assert now(stage, made).enabled
@@ -203,7 +204,7 @@ def test_a_destination_that_was_disabled_or_removed_meanwhile_is_left_alone(tmp_
         await stage.change(disabled, enabled=False)
         await stage.destinations.delete(removed.organisation_id, removed.id)
         for each in (disabled, removed):
-            stage.health.failed(each, dead=True)
+            stage.health.failed(each, dead=GONE)
             stage.health.succeeded(each)
         await settled(stage)
         assert now(stage, disabled).disabled_reason is None
@@ -219,11 +220,11 @@ def test_a_change_by_hand_wins_and_the_next_attempt_tells_again(tmp_path: Path) 
         # Another process changes it; this one has not seen that yet.
         revised = msgspec.structs.replace(made, name="renamed")
         await stage.engine.catalog_write([Save(revised)])
-        stage.health.failed(made, dead=True)
+        stage.health.failed(made, dead=GONE)
         await asyncio.sleep(0)
         await settled(stage)
         assert (now(stage, made).name, now(stage, made).enabled) == ("renamed", True)
-        assert not (await fail(stage, made, dead=True)).enabled
+        assert not (await fail(stage, made, dead=GONE)).enabled
         assert now(stage, made).name == "renamed"
 
     run(tmp_path, scenario, sending=False)
@@ -233,7 +234,7 @@ def test_the_news_waits_until_the_store_takes_it(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         made = await stage.destination()
         stage.engine.faults["accept"] = [Unavailable("the disk is full")]
-        stage.health.failed(made, dead=True)
+        stage.health.failed(made, dead=GONE)
         await stage.signal.until_found(lambda: _told(stage))
         assert stage.engine.batches["accept"] == [1, 1]
         assert not now(stage, made).enabled

@@ -188,6 +188,21 @@ def test_when_a_batch_fails_every_client_of_it_is_told_and_the_next_is_stored(
     run(tmp_path, scenario, sending=False)
 
 
+def test_who_follows_the_store_is_told_of_batches_that_left_something_in_it(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        told: list[int] = []
+        ingest = stage.new_ingest(on_stored=lambda: told.append(1))
+        await ingest.accept(stage.draft(idempotency=(key(),)))
+        assert len(told) == 1
+        assert (await ingest.accept(stage.draft(idempotency=(key(),)))).repeated
+        stage.engine.faults["accept"] = [Unavailable("away")]
+        with pytest.raises(Unavailable):
+            await ingest.accept(stage.draft())
+        assert len(told) == 1
+
+    run(tmp_path, scenario, sending=False)
+
+
 def test_a_client_that_goes_away_loses_neither_its_event_nor_another_s(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         await stage.destination()

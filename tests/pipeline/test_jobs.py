@@ -11,7 +11,7 @@ import pytest
 from pipeline.job_house import ALL, FAST, House, counts, stored
 from pipeline.stage import Stage, run
 from tocsin.core.delivery import EventStatus
-from tocsin.core.errors import Conflict, NotFound, TocsinError, Unavailable
+from tocsin.core.errors import Conflict, TocsinError, Unavailable
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, OrganisationId
 from tocsin.core.job import Job, JobState, begin, take
 from tocsin.engine.rows import JobQuery, JobResult, SaveJob
@@ -226,26 +226,40 @@ def test_what_is_gone_is_counted_as_failed(tmp_path: Path) -> None:
     run(tmp_path, scenario, sending=False)
 
 
-def test_a_cancelled_job_stops_and_counts_the_batch_that_was_under_way(tmp_path: Path) -> None:
+def test_an_organisation_has_its_turn_though_all_places_are_taken_by_long_jobs_of_others(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
-        await stored(stage, 20)
         house = House(stage)
+        busy = [OrganisationId(bytes([number]) * 16) for number in range(1, FAST.running_max + 1)]
+        for each in busy:
+            await stored(stage, 40, organisation_id=each)
+        await stored(stage, 8, organisation_id=OTHERS)
+        house.replays.hold()
+        long = [await house.replay(msgspec.structs.replace(ALL, organisation_id=each), each) for each in busy]
+        await stage.signal.until(lambda: house.replays.at_work == set(busy))
+        late = await house.replay(msgspec.structs.replace(ALL, organisation_id=OTHERS), OTHERS)
+        house.replays.let_go()
+        for job in (*long, late):
+            assert (await house.ended(job)).state is JobState.FINISHED
+        turns = house.replays.turns
+        last = {each: len(turns) - turns[::-1].index(each) for each in (*busy, OTHERS)}
+        assert all(last[OTHERS] < last[each] for each in busy), turns
+        assert house.replays.most_at_work == FAST.running_max
+        await house.stop()
+
+    run(tmp_path, scenario, sending=False)
+
+
+def test_a_job_is_looked_for_again_soon_where_the_store_did_not_answer(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stored(stage, 6)
+        house = House(stage, msgspec.structs.replace(FAST, look_every_s=600.0))
         house.replays.hold()
         job = await house.replay()
         await house.replays.begun.wait()
-        cancelled = await house.jobs.cancel(DEFAULT_ORGANISATION, job.id)
-        assert (cancelled.state, cancelled.done) == (JobState.CANCELLED, 0)
+        stage.engine.faults["open_jobs"] = [Unavailable("away"), Unavailable("away")]
         house.replays.let_go()
-        stage.clock.advance_ms(1)
-        await house.ended(await house.replay(None))
-        left = await house.jobs.get(DEFAULT_ORGANISATION, job.id)
-        assert (left.state, left.done) == (JobState.CANCELLED, FAST.batch_max)
-        assert len(await house.copied()) == FAST.batch_max
-        with pytest.raises(Conflict) as refused:
-            await house.jobs.cancel(DEFAULT_ORGANISATION, job.id)
-        assert refused.value.code == "job_over"
-        with pytest.raises(NotFound):
-            await house.jobs.cancel(OTHERS, job.id)
+        assert (await house.ended(job)).done == 6
+        assert stage.engine.faults["open_jobs"] == []
         await house.stop()
 
     run(tmp_path, scenario, sending=False)

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tocsin.core.delivery import Lease
+from leases import made_lease
 from tocsin.core.destination import Destination, Transport
-from tocsin.core.event import Dialect, Event
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId
 from tocsin.pipeline.lane import Lane, LaneLimits
 
@@ -27,22 +26,7 @@ PLAIN = Destination(
     updated_ms=0,
     concurrency=4,
 )
-LEASE = Lease(
-    delivery_id=DeliveryId(bytes(16)),
-    destination_id=PLAIN.id,
-    event=Event(
-        id=EventId(bytes(16)),
-        organisation_id=DEFAULT_ORGANISATION,
-        dialect=Dialect.TOCSIN,
-        source="tests",
-        type="happened",
-        time_ms=0,
-        data=b"",
-    ),
-    number=1,
-    attempts_made=0,
-    until_ms=0,
-)
+LEASE = made_lease(destination_id=PLAIN.id)
 
 
 def rated(rate_per_s: float | None) -> Destination:
@@ -282,3 +266,67 @@ class AnyLane(RuleBasedStateMachine):
 
 
 TestAnyLane = AnyLane.TestCase
+
+
+# -- rests that a remote asks for --------------------------------------------------------------------------
+
+
+def test_a_rest_is_kept_to_the_end_and_the_longer_one_counts() -> None:
+    lane = Lane(LIMITS)
+    lane.rest(10.0, 1.5)
+    lane.rest(10.0, 0.5)
+    assert lane.token_wait_s(PLAIN, 10.0) == 1.5
+    assert lane.token_wait_s(PLAIN, 11.25) == 0.25
+    assert lane.token_wait_s(PLAIN, 11.5) == 0.0
+
+
+def test_a_rest_comes_before_the_rate() -> None:
+    lane = Lane(LIMITS)
+    slow = msgspec.structs.replace(PLAIN, rate_per_s=1.0)
+    assert lane.token_wait_s(slow, 0.0) == 0.0
+    lane.rest(0.0, 3.0)
+    assert lane.token_wait_s(slow, 0.0) == 3.0
+    assert lane.token_wait_s(slow, 3.0) == 0.0
+
+
+def test_what_a_rest_put_off_is_waited_for_within_bounds() -> None:
+    lane = Lane(LIMITS)
+    lane.rest(0.0, 1.0)
+    lane.expect(LEASE.delivery_id, 0.0, 1.0)
+    assert lane.token_wait_s(PLAIN, 0.5) == 0.5
+    assert lane.token_wait_s(PLAIN, 1.0) > 0
+    other = msgspec.structs.replace(LEASE, delivery_id=DeliveryId(b"o" * 16))
+    lane.came(other)
+    assert lane.token_wait_s(PLAIN, 1.0) > 0
+    lane.came(LEASE)
+    assert lane.token_wait_s(PLAIN, 1.0) == 0
+    assert list(lane.queue) == [other, LEASE]
+
+
+def test_it_is_not_waited_for_for_ever_nor_where_there_is_no_room_for_it() -> None:
+    late, full = Lane(LIMITS), Lane(LIMITS)
+    for lane in (late, full):
+        lane.expect(LEASE.delivery_id, 0.0, 1.0)
+    assert late.token_wait_s(PLAIN, 6.0) == 0
+    full.reserved = LIMITS.held_max
+    assert full.token_wait_s(PLAIN, 1.0) == 0
+
+
+def test_only_through_a_short_rest_may_anything_be_held() -> None:
+    lane = Lane(LIMITS)
+    lane.rest(0.0, LIMITS.rest_held_s)
+    assert lane.has_room(0.0)
+    lane.rest(0.0, LIMITS.rest_held_s + 0.5)
+    assert not lane.has_room(0.0)
+    assert lane.has_room(0.5)
+
+
+def test_what_waits_is_lined_up_by_the_order_of_acceptance() -> None:
+    lane = Lane(LIMITS)
+    leases = [
+        msgspec.structs.replace(LEASE, event=msgspec.structs.replace(LEASE.event, id=EventId(bytes([number] * 16))))
+        for number in (3, 1, 2)
+    ]
+    lane.queue.extend(leases)
+    lane.line_up()
+    assert [lease.event.id[0] for lease in lane.queue] == [1, 2, 3]

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.live_stage import THEIRS, Gate, World, play, told, told_after_storing, with_data
-from tocsin.core.errors import Unavailable
+from tocsin.core.destination import Filter
+from tocsin.core.errors import RateLimited, Unavailable
 from tocsin.core.identifiers import EventId
+from tocsin.core.spelling import Sought
 from tocsin.pipeline.live import End, Happening, Stream, StreamLimits
 
 
@@ -203,3 +205,55 @@ def test_a_fault_in_one_message_ends_one_stream(tmp_path: Path) -> None:
         await told_after_storing(world, sound)
 
     play(tmp_path, scenario)
+
+
+def test_a_long_past_of_which_little_is_wanted_is_gone_through_in_portions_of_time(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        begin = await world.engine.newest()
+        await world.store(3)
+        stream = await world.listen(after=begin, events=Filter(types=("nothing",)))
+        for _ in range(2):
+            before = stream.after
+            assert await stream.next(bytes_max=1, timeout_s=0.0) == []
+            assert before < stream.after, "a sign of life says how far it has come"
+            assert not stream.joined
+        await stream.next(bytes_max=1, timeout_s=0.0)
+        assert stream.joined
+
+    play(tmp_path, scenario, StreamLimits(page_events=1))
+
+
+def test_texts_are_looked_for_in_data_that_are_read_for_that_alone(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        begin = await world.engine.newest()
+        first = await world.listen()
+        stored = await world.store(2)
+        assert await told(first, 2) == stored
+        streams = [
+            await world.listen(after=after, text=Sought(text))
+            for after in (None, begin)
+            for text in ('"A":1', '"a":2')
+        ]
+        # Who comes from the past has to be read for before it joins.
+        assert await told(streams[2], 2) == stored
+        assert await streams[3].next(bytes_max=1, timeout_s=0.0) == []
+        fresh = await world.store()
+        for stream in (first, streams[0], streams[2]):
+            assert await told(stream, 1) == fresh
+        for stream in (streams[1], streams[3]):
+            assert await stream.next(bytes_max=1, timeout_s=0.0) == []
+
+    play(tmp_path, scenario)
+
+
+def test_streams_that_look_for_a_text_are_few(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        first = await world.listen(text=Sought("a"))
+        with pytest.raises(RateLimited, match="look for a text"):
+            await world.listen(text=Sought("b"))
+        await world.listen()
+        await world.listen(THEIRS, text=Sought("b"))
+        world.live.close(first)
+        await world.listen(text=Sought("b"))
+
+    play(tmp_path, scenario, StreamLimits(searching_max=1))

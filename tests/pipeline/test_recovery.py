@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tocsin.core.delivery import (
     NewDelivery,
 )
 from tocsin.core.errors import Unprocessable
-from tocsin.core.event import Dialect, Event
+from tocsin.core.event import Dialect, Environment, Event
 from tocsin.core.identifiers import (
     DEFAULT_ORGANISATION,
     DeliveryId,
@@ -72,6 +73,7 @@ class Store:
         *,
         destination: DestinationId = DOWN,
         organisation: OrganisationId = DEFAULT_ORGANISATION,
+        environment: Environment = Environment.LIVE,
     ) -> list[DeliveryId]:
         """Store events a second apart, each with one delivery in this state; None leaves it waiting."""
         made: list[DeliveryId] = []
@@ -86,6 +88,7 @@ class Store:
                 type="test",
                 time_ms=self.clock.at_ms,
                 data=b"{}",
+                environment=environment,
             )
             await self.engine.accept([NewEvent(event=event, deliveries=(delivery,))], lease_until_ms=0)
             made.append(delivery.id)
@@ -110,6 +113,11 @@ class Store:
         return [row.status for row in (await self.engine.search(query, limit=1000)).rows]
 
 
+async def recover(recovery: Recovery, *, environment: Environment = Environment.LIVE, **wanted: Any) -> int:
+    """Recover what DOWN missed."""
+    return await recovery.recover(DEFAULT_ORGANISATION, DOWN, environment=environment, **wanted)
+
+
 def with_store(directory: Path, act: Callable[[Store], Awaitable[None]]) -> None:
     async def run() -> None:
         store = Store(directory)
@@ -127,7 +135,7 @@ def test_what_was_given_up_is_sent_again_oldest_first_and_the_rest_is_left_alone
         await store.add(2, DeliveryState.DELIVERED)
         missed = await store.add(3, DeliveryState.EXPIRED)
         await store.add(1, DeliveryState.EXPIRED, destination=OTHER)
-        assert await store.recovery().recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS) == 3
+        assert await recover(store.recovery(), since_ms=START_MS) == 3
         assert [lease.delivery_id for lease in await store.claim()] == missed
 
     with_store(tmp_path, act)
@@ -138,11 +146,11 @@ def test_an_event_that_is_delivered_at_last_says_so_and_a_second_recovery_finds_
         await store.add(2, DeliveryState.EXPIRED)
         assert await store.statuses() == [EventStatus.EXPIRED] * 2
         recovery = store.recovery()
-        await recovery.recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS)
-        assert await recovery.recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS) == 0
+        await recover(recovery, since_ms=START_MS)
+        assert await recover(recovery, since_ms=START_MS) == 0
         await store.settle(DeliveryState.DELIVERED)
         assert await store.statuses() == [EventStatus.DELIVERED] * 2
-        assert await recovery.recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS) == 0
+        assert await recover(recovery, since_ms=START_MS) == 0
 
     with_store(tmp_path, act)
 
@@ -155,18 +163,8 @@ def test_both_ends_of_the_time_are_inclusive(tmp_path: Path, since_s: int, until
         await store.add(5, DeliveryState.EXPIRED)
         until_ms = None if until_s is None else START_MS + until_s * 1000
         since_ms = START_MS + since_s * 1000
-        recovered = await store.recovery().recover(DEFAULT_ORGANISATION, DOWN, since_ms=since_ms, until_ms=until_ms)
+        recovered = await recover(store.recovery(), since_ms=since_ms, until_ms=until_ms)
         assert recovered == count
-
-    with_store(tmp_path, act)
-
-
-def test_a_dry_run_counts_and_does_nothing(tmp_path: Path) -> None:
-    async def act(store: Store) -> None:
-        await store.add(3, DeliveryState.EXPIRED)
-        count = await store.recovery().recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS, dry_run=True)
-        assert count == 3
-        assert await store.claim() == []
 
     with_store(tmp_path, act)
 
@@ -176,7 +174,7 @@ def test_other_phases_are_taken_when_they_are_asked_for(tmp_path: Path) -> None:
         await store.add(1, DeliveryState.EXPIRED)
         await store.add(2, DeliveryState.DELIVERED)
         phases = frozenset({DeliveryPhase.DELIVERED})
-        assert await store.recovery().recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS, phases=phases) == 2
+        assert await recover(store.recovery(), since_ms=START_MS, phases=phases) == 2
 
     with_store(tmp_path, act)
 
@@ -186,7 +184,7 @@ def test_what_is_being_sent_right_now_is_not_sent_twice(tmp_path: Path) -> None:
         await store.add(1, None)
         assert len(await store.claim()) == 1
         phases = frozenset(DeliveryPhase)
-        assert await store.recovery().recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS, phases=phases) == 0
+        assert await recover(store.recovery(), since_ms=START_MS, phases=phases) == 0
 
     with_store(tmp_path, act)
 
@@ -196,7 +194,7 @@ def test_pages_and_batches_lose_and_repeat_nothing(tmp_path: Path, page_rows: in
     async def act(store: Store) -> None:
         missed = await store.add(7, DeliveryState.EXPIRED)
         recovery = store.recovery(page_rows=page_rows, batch_deliveries=batch)
-        assert await recovery.recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS) == 7
+        assert await recover(recovery, since_ms=START_MS) == 7
         assert sorted(lease.delivery_id for lease in await store.claim()) == missed
 
     with_store(tmp_path, act)
@@ -208,10 +206,10 @@ def test_more_than_the_bound_is_refused_as_a_whole(tmp_path: Path, allowed: int,
         await store.add(5, DeliveryState.EXPIRED)
         recovery = store.recovery(deliveries_max=allowed, page_rows=2)
         if not refused:
-            assert await recovery.recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS) == 5
+            assert await recover(recovery, since_ms=START_MS) == 5
             return
         with pytest.raises(Unprocessable):
-            await recovery.recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS)
+            await recover(recovery, since_ms=START_MS)
         assert await store.claim() == []
 
     with_store(tmp_path, act)
@@ -220,7 +218,18 @@ def test_more_than_the_bound_is_refused_as_a_whole(tmp_path: Path, allowed: int,
 def test_another_organisations_deliveries_are_out_of_reach(tmp_path: Path) -> None:
     async def act(store: Store) -> None:
         await store.add(2, DeliveryState.EXPIRED, organisation=FOREIGN)
-        assert await store.recovery().recover(DEFAULT_ORGANISATION, DOWN, since_ms=START_MS) == 0
+        assert await recover(store.recovery(), since_ms=START_MS) == 0
         assert await store.claim() == []
+
+    with_store(tmp_path, act)
+
+
+def test_only_what_is_of_the_environment_is_taken(tmp_path: Path) -> None:
+    async def act(store: Store) -> None:
+        await store.add(2, DeliveryState.EXPIRED)
+        rehearsed = await store.add(3, DeliveryState.EXPIRED, environment=Environment.TEST)
+        wanted: dict[str, Any] = {"environment": Environment.TEST, "since_ms": START_MS}
+        assert await recover(store.recovery(), **wanted) == 3
+        assert sorted(lease.delivery_id for lease in await store.claim()) == rehearsed
 
     with_store(tmp_path, act)

@@ -8,8 +8,10 @@ from pipeline.job_house import House, counts
 from pipeline.stage import Stage, run
 from tocsin.core.delivery import DeliveryState, Rejected
 from tocsin.core.destination import Filter
+from tocsin.core.environment import Environment
 from tocsin.core.identifiers import DeliveryId
 from tocsin.core.job import JobState
+from tocsin.pipeline.jobs import Count
 
 
 async def given_up(stage: Stage, count: int) -> list[DeliveryId]:
@@ -108,6 +110,33 @@ def test_a_recovery_leaves_out_what_it_was_not_asked_for(tmp_path: Path) -> None
         await stage.until_all(missed, DeliveryState.DELIVERED)
         assert await stage.states(early + late) == [DeliveryState.EXPIRED] * 2
         assert (await house.ended(await house.recovery(other))).done == 0
+        await house.stop()
+
+    run(tmp_path, scenario)
+
+
+def test_what_a_recovery_would_take_is_counted_and_left_alone(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        house = House(stage)
+        destination = await stage.destination()
+        early = await given_up(stage, 1)
+        since_ms = stage.clock.now_ms()
+        missed = await given_up(stage, 3)
+        until_ms = stage.clock.now_ms()
+        stage.clock.advance_ms(1)
+        late = await given_up(stage, 1)
+        organisation_id = destination.organisation_id
+        for environment, since, until, count in (
+            (Environment.LIVE, 0, None, 5),
+            (Environment.LIVE, since_ms, None, 4),
+            (Environment.LIVE, since_ms, until_ms, 3),
+            (Environment.TEST, 0, None, 0),
+        ):
+            found = await house.jobs.count_missed(
+                organisation_id, destination.id, environment=environment, since_ms=since, until_ms=until
+            )
+            assert found == Count(count, exact=True)
+        assert await stage.states(early + missed + late) == [DeliveryState.EXPIRED] * 5
         await house.stop()
 
     run(tmp_path, scenario)

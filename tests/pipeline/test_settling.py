@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leases import made_lease
 from pipeline.stage import Stage, run
 from tocsin.core.delivery import (
     Attempt,
@@ -23,10 +24,9 @@ from tocsin.core.delivery import (
     Rejected,
 )
 from tocsin.core.errors import Unavailable
-from tocsin.core.event import Dialect, Event
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId
+from tocsin.core.identifiers import DEFAULT_ORGANISATION
 from tocsin.core.retry import DAY_S, NATIVE, PROMPTJANG, RetryPolicy
-from tocsin.engine.rows import Finished, RetryAt, Settlement
+from tocsin.engine.rows import Cancel, Finished, RetryAt, Settlement
 from tocsin.pipeline.settling import Settler, settlement_of
 
 NOW_MS = 1_767_225_600_000
@@ -35,29 +35,10 @@ LONG = RetryPolicy((60.0, 3600.0, *(hours * 3600.0 for hours in (6, 12, 18, 18, 
 """A schedule over more than 72 hours, whatever the dice say."""
 
 
-def lease(attempts_made: int = 0) -> Lease:
-    return Lease(
-        delivery_id=DeliveryId(bytes(16)),
-        destination_id=DestinationId(bytes(16)),
-        event=Event(
-            id=EventId(bytes(16)),
-            organisation_id=DEFAULT_ORGANISATION,
-            dialect=Dialect.TOCSIN,
-            source="tests",
-            type="happened",
-            time_ms=NOW_MS,
-            data=b"{}",
-        ),
-        number=1,
-        attempts_made=attempts_made,
-        until_ms=NOW_MS + 90_000,
-    )
-
-
 def verdict(
     outcome: Outcome, policy: RetryPolicy = NATIVE, *, attempts_made: int = 0, jitter: float = 0.5
 ) -> Finished | RetryAt:
-    settlement = settlement_of(lease(attempts_made), outcome, policy, now_ms=NOW_MS, jitter=jitter)
+    settlement = settlement_of(made_lease(attempts_made=attempts_made), outcome, policy, now_ms=NOW_MS, jitter=jitter)
     assert settlement.attempt is ATTEMPT
     assert settlement.lease.attempts_made == attempts_made
     return settlement.then
@@ -315,3 +296,35 @@ def test_what_the_store_takes_in_no_form_is_given_up_and_its_lease_runs_out(tmp_
         assert states == [DeliveryState.LEASED, DeliveryState.DELIVERED]
 
     run(tmp_path, scenario, sending=False)
+
+
+# -- what is counted ---------------------------------------------------------------------------------------
+
+
+def test_a_delivery_counts_as_ended_once_that_is_recorded(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.destination()
+        stage.engine.held["settle"] = asyncio.Event()
+        await stage.accept()
+        await stage.signal.until(lambda: stage.engine.batches["settle"] == [1])
+        assert stage.metrics.ended == []
+        stage.engine.held.pop("settle").set()
+        await stage.until_recorded(1)
+        assert stage.metrics.ended == [DeliveryState.DELIVERED]
+
+    run(tmp_path, scenario)
+
+
+def test_a_delivery_whose_lease_was_lost_does_not_count_as_ended_by_its_attempt(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.destination()
+        stage.remote.answer = stage.remote.hang
+        (lost,) = await stage.accept()
+        await stage.until_started(1)
+        await stage.engine.amend([Cancel(DEFAULT_ORGANISATION, lost)])
+        stage.remote.finish()
+        await stage.until_recorded(1)
+        assert await stage.states([lost]) == [DeliveryState.CANCELLED]
+        assert stage.metrics.ended == []
+
+    run(tmp_path, scenario)

@@ -40,6 +40,17 @@ def test_a_request_arrives_as_it_was_written_and_its_answer_comes_back() -> None
     run(scenario)
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_body_of_which_nobody_knows_what_it_is_is_not_called_anything(method: str) -> None:
+    async def scenario(client: Client, receiver: Receiver) -> None:
+        given: list[tuple[tuple[str, str], ...]] = [(), (("X-One", "Content-Type: a/b"),), (("content-TYPE", ""),)]
+        for headers in given:
+            await exchange(client, Request(method, receiver.url(), headers, b"body", 5.0))
+        assert [request.header("Content-Type") for request in receiver.requests] == [None, None, ""]
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET"])
 def test_each_method_is_sent_on_the_same_handle(method: str) -> None:
     async def scenario(client: Client, receiver: Receiver) -> None:

@@ -171,11 +171,23 @@ def test_content_that_is_not_json_leaves_as_its_producer_wrote_it(
     assert json.loads(render(came, Format.STANDARD).body)["data"] == json.loads(data)
 
 
+def test_bytes_of_no_named_type_get_none() -> None:
+    came = cloudevent(Kept(id="1", content=Content.BASE64), b'"AP8="')
+    shown = json.loads(render(came, Format.CLOUDEVENTS).body)
+    assert shown["data_base64"] == "AP8="
+    assert shown.keys() & {"data", "datacontenttype"} == set()
+    binary, raw = (render(came, form) for form in (Format.CLOUDEVENTS_BINARY, Format.RAW))
+    assert (binary.body, binary.content_type) == (b"\x00\xff", None)
+    assert (raw.body, raw.content_type) == (b"\x00\xff", "application/octet-stream")
+    assert json.loads(render(came, Format.STANDARD).body)["data"] == "AP8="
+
+
 def test_an_event_without_data_says_so_only_where_it_can() -> None:
     came = cloudevent(Kept(id="1", content=Content.NONE), b"null")
     assert json.loads(render(came, Format.CLOUDEVENTS).body).keys() & {"data", "datacontenttype"} == set()
-    assert render(came, Format.CLOUDEVENTS_BINARY).body == b""
-    assert render(came, Format.RAW).body == b"null"
+    binary, raw = (render(came, form) for form in (Format.CLOUDEVENTS_BINARY, Format.RAW))
+    assert (binary.body, binary.content_type) == (b"", None)
+    assert (raw.body, raw.content_type) == (b"null", "application/json")
 
 
 def test_an_event_with_json_of_no_named_type_is_called_json() -> None:

@@ -166,6 +166,17 @@ def _renamed_channel(stand: Stand) -> str:
     return found
 
 
+def _service_key(stand: Stand) -> str:
+    found: str = stand.tenant.post("/api/v1/service-keys", {})["kid"]
+    return found
+
+
+def _removed_service_key(stand: Stand) -> str:
+    found = _service_key(stand)
+    assert stand.tenant.ask("DELETE", f"/api/v1/service-keys/{found}").status == 200
+    return found
+
+
 def _organisation(stand: Stand) -> str:
     found: str = stand.operator.post("/api/v1/organisations", {"name": "new"})["id"]
     return found
@@ -215,11 +226,16 @@ CASES: dict[str, tuple[Act, str]] = {
     f"POST {ONE}/recover": (_recovery, "job.created"),
     "POST /api/v1/replays": (_made("/api/v1/replays", {"filter": {"type": "nothing"}}), "job.created"),
     "POST /api/v1/jobs/{job_id}/cancel": (_cancelled_job, "job.cancelled"),
+    "POST /api/v1/service-keys": (_service_key, "service_key.created"),
+    "DELETE /api/v1/service-keys/{service_key_id}": (_removed_service_key, "service_key.deleted"),
     "POST /api/v1/organisations": (_organisation, "organisation.created"),
 }
 
 A_DEVICES_OWN = "a device's everyday, of its own mailbox; nobody configures anything by it"
+WANTS_TELEGRAM = "it asks Telegram: the record is looked for in acceptance/test_telegram_link.py"
 NOT_RECORDED = {
+    "POST /api/v1/account/telegram/link": WANTS_TELEGRAM,
+    "POST /api/v1/destinations/{destination_id}/telegram-link": WANTS_TELEGRAM,
     "POST /device/register": A_DEVICES_OWN,
     "POST /channel/device": A_DEVICES_OWN,
     "POST /channel/device/delete": A_DEVICES_OWN,

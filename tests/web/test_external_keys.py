@@ -201,6 +201,16 @@ async def _find_while_fetching(keys: ExternalKeys, remote: SlowRemote, kids: lis
     return [found is not None for found in await asyncio.gather(*finds)]
 
 
+async def _that_know_k1(remote: SlowRemote, clock: HandClock) -> ExternalKeys:
+    """Return keys that have fetched a set with k1; the remote answers nothing further for now."""
+    remote.sets["a"] = [_jwk()]
+    remote.may_answer.set()
+    keys = ExternalKeys(source=remote, clock=clock, limits=TokenLimits())
+    assert await keys.find("a", "k1") is not None
+    remote.may_answer.clear()
+    return keys
+
+
 def test_tokens_that_come_during_the_first_fetch_wait_for_it() -> None:
     async def play() -> None:
         remote = SlowRemote()
@@ -215,11 +225,7 @@ def test_tokens_that_come_during_the_first_fetch_wait_for_it() -> None:
 def test_tokens_of_a_new_key_wait_for_its_fetch_and_those_of_a_known_one_do_not() -> None:
     async def play() -> None:
         remote, clock = SlowRemote(), HandClock()
-        remote.sets["a"] = [_jwk()]
-        remote.may_answer.set()
-        keys = ExternalKeys(source=remote, clock=clock, limits=TokenLimits())
-        assert await keys.find("a", "k1") is not None
-        remote.may_answer.clear()
+        keys = await _that_know_k1(remote, clock)
         remote.sets["a"] = [_jwk(), _jwk("k2")]
         clock.at_s += 60
         new = [asyncio.create_task(keys.find("a", "k2")) for _ in range(3)]
@@ -236,11 +242,7 @@ def test_tokens_of_a_new_key_wait_for_its_fetch_and_those_of_a_known_one_do_not(
 def test_a_key_of_long_ago_does_not_count_while_its_set_is_fetched() -> None:
     async def play() -> None:
         remote, clock = SlowRemote(), HandClock()
-        remote.sets["a"] = [_jwk()]
-        remote.may_answer.set()
-        keys = ExternalKeys(source=remote, clock=clock, limits=TokenLimits())
-        assert await keys.find("a", "k1") is not None
-        remote.may_answer.clear()
+        keys = await _that_know_k1(remote, clock)
         remote.sets["a"] = []
         clock.at_s += 3600
         assert await _find_while_fetching(keys, remote, ["k1", "k1"]) == [False, False]

@@ -8,12 +8,14 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import Gateway
+from leases import made_event, made_lease
 from tenants import tenant_of
 from tocsin.core.delivery import (
     Attempt,
@@ -27,7 +29,7 @@ from tocsin.core.delivery import (
 )
 from tocsin.core.destination import Transport
 from tocsin.core.event import Dialect, Event
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId, IdSequence
+from tocsin.core.identifiers import EventId, IdSequence
 from tocsin.telemetry import Metrics
 from tocsin.telemetry.instruments import Instrument, Level, Spread, Tally
 
@@ -53,28 +55,14 @@ ACCEPTED_MS = 1_700_000_000_000
 """When the event of a lease was accepted."""
 
 
-def made_event(data: bytes = b"{}") -> Event:
-    return Event(
-        id=EventId(IdSequence(os.urandom).make(ACCEPTED_MS)),
-        organisation_id=DEFAULT_ORGANISATION,
-        dialect=Dialect.BUILDABLE,
-        source="tests",
-        type="happened",
-        time_ms=ACCEPTED_MS,
-        data=data,
-    )
+def accepted(**fields: Any) -> Event:
+    """Return an event that was accepted then."""
+    return made_event(id=EventId(IdSequence(os.urandom).make(ACCEPTED_MS)), dialect=Dialect.BUILDABLE, **fields)
 
 
-def made_lease(*, attempts_made: int = 0, retries_from: int = 0) -> Lease:
-    return Lease(
-        delivery_id=DeliveryId(b"d" * 16),
-        destination_id=DestinationId(b"e" * 16),
-        event=made_event(),
-        number=1,
-        attempts_made=attempts_made,
-        until_ms=0,
-        retries_from=retries_from,
-    )
+def leased(**fields: Any) -> Lease:
+    """Return a lease of its delivery."""
+    return made_lease(event=accepted(), **fields)
 
 
 def made_attempt(status_code: int | None, error_class: ErrorClass | None = None) -> Attempt:
@@ -109,8 +97,8 @@ def test_answers_are_counted_by_route_and_by_error() -> None:
 
 def test_events_are_counted_by_what_became_of_them() -> None:
     metrics = Metrics()
-    metrics.judged(made_event(b"12345"), "stored", ACCEPTED_MS + 40)
-    metrics.judged(made_event(), "refused", ACCEPTED_MS + 40)
+    metrics.judged(accepted(data=b"12345"), "stored", ACCEPTED_MS + 40)
+    metrics.judged(accepted(), "refused", ACCEPTED_MS + 40)
     metrics.batched(2)
     told = metrics.exposition()
     for result, count in (("stored", 1), ("refused", 1), ("repeated", 0), ("unavailable", 0), ("failed", 0)):
@@ -122,7 +110,7 @@ def test_events_are_counted_by_what_became_of_them() -> None:
 
 def test_attempts_are_counted_by_outcome_status_and_error() -> None:
     metrics = Metrics()
-    lease = made_lease()
+    lease = leased()
     metrics.attempted(Transport.WEBHOOK, lease, Delivered(made_attempt(204)))
     metrics.attempted(Transport.WEBHOOK, lease, Deferred(made_attempt(503, ErrorClass.STATUS)))
     metrics.attempted(Transport.WEBHOOK, lease, Deferred(made_attempt(None, ErrorClass.DNS)))
@@ -153,9 +141,9 @@ def test_attempts_are_counted_by_outcome_status_and_error() -> None:
 @pytest.mark.parametrize(
     ("lease", "first_attempts", "delivered"),
     [
-        (made_lease(), 1, 1),
-        (made_lease(attempts_made=2), 0, 1),
-        (made_lease(attempts_made=9, retries_from=9), 0, 0),
+        (leased(), 1, 1),
+        (leased(attempts_made=2), 0, 1),
+        (leased(attempts_made=9, retries_from=9), 0, 0),
     ],
     ids=["first", "third", "sent again by hand"],
 )
@@ -184,7 +172,7 @@ def test_a_value_on_a_bound_belongs_to_its_bucket() -> None:
 
 def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:
     metrics = Metrics()
-    metrics.judged(made_event(), "stored", ACCEPTED_MS - 5000)
+    metrics.judged(accepted(), "stored", ACCEPTED_MS - 5000)
     assert value(metrics.exposition(), "tocsin_accept_seconds_sum") == 0
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import pytest
 
 from serving import Gate, Served, route, served
+from tocsin.web.http import Request, Response, json_response
 from wire import request, wire
 
 
@@ -133,6 +135,27 @@ def test_requests_sent_in_one_go_are_answered_in_order(echoing: Served) -> None:
     with wire(echoing.base_url) as client:
         client.send(b"\r\n" + b"".join(request("POST", "/echo", body=b"%d" % number) for number in range(50)))
         assert [client.reply().json["body"] for _ in range(50)] == [str(number) for number in range(50)]
+
+
+_WORD: ContextVar[str] = ContextVar("word", default="none")
+
+
+async def leave_word(_request: Request) -> Response:
+    _WORD.set("left behind")
+    return json_response(200, _WORD.get())
+
+
+async def find_word(_request: Request) -> Response:
+    return json_response(200, _WORD.get())
+
+
+def test_a_request_that_waited_behind_another_inherits_nothing_of_it() -> None:
+    with (
+        served(route("POST", "/word", leave_word), route("GET", "/word", find_word)) as running,
+        wire(running.base_url) as client,
+    ):
+        client.send(request("POST", "/word") + request("GET", "/word"))
+        assert [client.reply().json for _ in range(2)] == ["left behind", "none"]
 
 
 def test_a_chunked_body_is_put_together_and_its_trailers_are_no_headers(echoing: Served) -> None:

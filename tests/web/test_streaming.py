@@ -152,6 +152,26 @@ def stuffed(streams: Streams, client: Wire) -> Pieces:
     return pieces
 
 
+@pytest.mark.parametrize("ended_before", [False, True])
+def test_a_shutdown_waits_for_no_reader_and_breaks_off_no_task(
+    ended_before: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = Streams()
+    limits = ServerLimits(shutdown_s=1.0, drain_s=0.05, unread_s=3600)
+    with (
+        served(route("GET", "/s", streams), limits=limits) as running,
+        wire(running.base_url, receive_buffer_bytes=4096) as client,
+    ):
+        pieces = stuffed(streams, client)
+        assert pieces.asked.acquire(timeout=PATIENCE_S)
+        if ended_before:
+            pieces.hurry_up(3600.0)
+        running.stop()
+        assert pieces.wait_closed() == ["shut down", "lost", "close"]
+        running.wait_ended()
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
 def test_who_does_not_read_is_cut_off_when_time_is_up() -> None:
     streams = Streams()
     limits = ServerLimits(shutdown_s=1.0, drain_s=0.05, unread_s=3600)

@@ -31,6 +31,7 @@ class Ids:
     event: str
     delivery: str
     key: str
+    service_key: str
     webhook: str
     past: str
     device: str
@@ -64,6 +65,7 @@ def make_one_of_everything(tenant: Tenant, receiver_url: str) -> Ids:
         event=event,
         delivery=tenant.get("/api/v1/deliveries")["deliveries"][0]["id"],
         key=tenant.post("/api/v1/keys", {"name": "second"})["id"],
+        service_key=tenant.post("/api/v1/service-keys", {})["kid"],
         webhook=WEBHOOK,
         past=tenant.get(f"/events/v2/history/webhooks/{WEBHOOK}")[0]["id"],
         device=device,
@@ -134,6 +136,7 @@ CASES: dict[str, tuple[str, str, Any]] = {
     "POST /api/v1/e/{endpoint_id}": ("endpoint", "/api/v1/e/{}", ORDER),
     "GET /api/v1/events": ("endpoint", "/api/v1/events?endpoint_id={}", None),
     "GET /api/v1/events/{event_id}": ("event", "/api/v1/events/{}", None),
+    "GET /api/v1/events/{event_id}/data": ("event", "/api/v1/events/{}/data", None),
     "POST /api/v1/events/{event_id}/replay": ("event", "/api/v1/events/{}/replay", None),
     "GET /api/v1/endpoints/{endpoint_id}": ("endpoint", "/api/v1/endpoints/{}", None),
     "PATCH /api/v1/endpoints/{endpoint_id}": ("endpoint", "/api/v1/endpoints/{}", {"enabled": False}),
@@ -142,6 +145,8 @@ CASES: dict[str, tuple[str, str, Any]] = {
     "POST /api/v1/endpoints/{endpoint_id}/test": ("endpoint", "/api/v1/endpoints/{}/test", None),
     "POST /api/v1/endpoints/{endpoint_id}/recover": ("endpoint", "/api/v1/endpoints/{}/recover", SINCE),
     "DELETE /api/v1/keys/{key_id}": ("key", "/api/v1/keys/{}", None),
+    "DELETE /api/v1/service-keys/{service_key_id}": ("service_key", "/api/v1/service-keys/{}", None),
+    "GET /api/v1/categories/{name}/preview": ("category", "/api/v1/categories/{}/preview?channel=telegram", None),
     "PATCH /api/v1/categories/{name}": ("category", "/api/v1/categories/{}", {"color": "#000000"}),
     "DELETE /api/v1/categories/{name}": ("category", "/api/v1/categories/{}", None),
     "PATCH /api/v1/channels/{channel_id}": ("channel", "/api/v1/channels/{}", {"name": "mine"}),
@@ -161,6 +166,16 @@ CASES: dict[str, tuple[str, str, Any]] = {
         )
         for action in ("pause", "resume", "recover", "rotate-secret", "test")
     },
+    "POST /api/v1/destinations/{destination_id}/telegram-link": (
+        "destination",
+        "/api/v1/destinations/{}/telegram-link",
+        None,
+    ),
+    "GET /api/v1/destinations/{destination_id}/telegram-link": (
+        "destination",
+        "/api/v1/destinations/{}/telegram-link",
+        None,
+    ),
     "GET /api/v1/incidents/{incident_id}": ("incident", "/api/v1/incidents/{}", None),
     "GET /api/v1/incidents": ("channel", "/api/v1/incidents?channel={}", None),
     "GET /api/v1/jobs/{job_id}": ("job", "/api/v1/jobs/{}", None),
@@ -170,6 +185,9 @@ CASES: dict[str, tuple[str, str, Any]] = {
 }
 
 NO_IDS = {
+    # The link itself is the right to it, and is sealed; see test_unsubscribe.
+    "GET /unsubscribe/{token}",
+    "POST /unsubscribe/{token}",
     # Nothing but the caller's own things can be named here. A project of Native Frame's is no thing: each
     # organisation has all of them, and what is put there is its own.
     "GET /",
@@ -204,6 +222,8 @@ NO_IDS = {
     "GET /api/v1/stats",
     "GET /api/v1/account",
     "PUT /api/v1/account",
+    "POST /api/v1/account/telegram/link",
+    "GET /api/v1/account/telegram/link",
     "GET /api/v1/usage",
     "GET /api/v1/categories",
     "POST /api/v1/categories",
@@ -217,6 +237,8 @@ NO_IDS = {
     # Has no end: whose events it tells of is tried in acceptance/test_stream.py.
     "GET /api/v1/stream",
     "GET /api/v1/transactions",
+    "GET /api/v1/service-keys",
+    "POST /api/v1/service-keys",
     "GET /api/v1/jobs",
     "POST /api/v1/cloudevents",
 }
@@ -244,6 +266,7 @@ class World:
             "channels",
             "categories",
             "keys",
+            "service-keys",
             "incidents",
             "transactions",
             "account",

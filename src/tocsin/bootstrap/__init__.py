@@ -9,28 +9,45 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 
 from tocsin.bootstrap.adapters import SystemClock
-from tocsin.bootstrap.configuration import LIMITS, load_settings, secret_key
+from tocsin.bootstrap.configuration import LIMITS, check_key, load_settings, secret_key
+from tocsin.bootstrap.operating import build_operations_app
 from tocsin.bootstrap.parts import Parts, UseCases, build_parts, build_use_cases, open_catalog, start
+from tocsin.bootstrap.storage import check_processes, shared_database
 from tocsin.bootstrap.surface import build_app
 from tocsin.core.clock import Clock
 from tocsin.core.identifiers import IdSequence
+from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.provisioning import FirstKeys, make_keys, provision
+from tocsin.pipeline.vault import Vault
 from tocsin.settings import Settings
 from tocsin.telemetry import Metrics
 from tocsin.web.app import App
 
-__all__ = ["LIMITS", "Gateway", "SystemClock", "gateway", "initialise", "load_settings"]
+__all__ = [
+    "LIMITS",
+    "Gateway",
+    "SystemClock",
+    "check_processes",
+    "gateway",
+    "initialise",
+    "load_settings",
+    "prepare",
+    "shared_database",
+]
 
 
 class Gateway(msgspec.Struct, frozen=True):
     """A running gateway, without its HTTP server.
 
     Attributes:
+        app: of every dialect; where the process only sends, the same as ``operations``.
+        operations: readiness and metrics alone, for a port of their own.
         first_keys: what a fresh installation shows once; None later.
     """
 
     app: App
+    operations: App
     parts: Parts
     use: UseCases
     first_keys: FirstKeys | None
@@ -53,10 +70,13 @@ async def gateway(settings: Settings, *, clock: Clock, on_fatal: Callable[[str],
         engine, catalog = await open_catalog(settings, clock, on_fatal, stack, metrics)
         parts = await build_parts(settings, clock, engine, catalog, stack, metrics)
         use = build_use_cases(parts)
-        first_keys = await provision(catalog, use.keys, clock)
-        app = build_app(parts, use)
+        stack.push_async_callback(use.telegram_links.close)
+        takes_events = settings.values.role != "dispatcher"
+        first_keys = await provision(catalog, use.keys, clock) if takes_events else None
+        operations = build_operations_app(parts)
+        app = build_app(parts, use) if takes_events else operations
         await start(parts, stack, on_fatal)
-        yield Gateway(app, parts, use, first_keys)
+        yield Gateway(app, operations, parts, use, first_keys)
 
 
 async def initialise(settings: Settings, *, new_keys: bool) -> FirstKeys | None:
@@ -73,8 +93,29 @@ async def initialise(settings: Settings, *, new_keys: bool) -> FirstKeys | None:
     async with AsyncExitStack() as stack:
         _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack, Metrics())
         secret_key(settings, fresh=not catalog.organisations())
-        keys = Keys(catalog=catalog, clock=clock, ids=IdSequence(os.urandom), entropy=os.urandom)
+        keys = _keys(catalog, clock)
         first_keys = await provision(catalog, keys, clock)
         if first_keys is None and new_keys:
             return await make_keys(catalog, keys)
         return first_keys
+
+
+async def prepare(settings: Settings) -> FirstKeys | None:
+    """Do once what several processes need before any of them starts; return the first keys, where they were made.
+
+    Raises:
+        EngineRefused: the store cannot be opened.
+        SettingsFault: a setting is refused.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack, Metrics())
+        key = secret_key(settings, fresh=not catalog.organisations())
+        check_key(Vault(key, os.urandom), catalog)
+        return (
+            None if settings.values.role == "dispatcher" else await provision(catalog, _keys(catalog, clock), clock)
+        )
+
+
+def _keys(catalog: Catalog, clock: Clock) -> Keys:
+    return Keys(catalog=catalog, clock=clock, ids=IdSequence(os.urandom), entropy=os.urandom)

@@ -18,6 +18,7 @@ from tocsin.dialects.nativeframe import NativeFrameLimits
 from tocsin.dialects.pingpilot import PingPilotLimits
 from tocsin.dialects.promptjang import PromptJangLimits
 from tocsin.dialects.pushgo import PushGoLimits
+from tocsin.engine.postgres import PostgresSettings
 from tocsin.engine.sqlite import SqliteSettings
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.conditions import ConditionLimits
@@ -31,9 +32,12 @@ from tocsin.pipeline.live import StreamLimits
 from tocsin.pipeline.maintenance import MaintenanceLimits
 from tocsin.pipeline.measuring import MeasuringLimits
 from tocsin.pipeline.recovery import RecoveryLimits
+from tocsin.pipeline.telegram_binding import TelegramLinkLimits
 from tocsin.pipeline.vault import KEY_BYTES, SealBroken, Vault
 from tocsin.settings import Settings, SettingsFault, parse_secret_key
 from tocsin.transports import outbound
+from tocsin.transports.apprise_services import AppriseLimits
+from tocsin.transports.smtp.connections import SmtpLimits
 from tocsin.web.limits import RateSettings
 from tocsin.web.passwords import PasswordLimits
 from tocsin.web.server import ServerLimits
@@ -52,7 +56,11 @@ LIMITS: dict[str, msgspec.Struct] = {
     "recovery": RecoveryLimits(),
     "job": JobLimits(),
     "outbound": outbound.Limits(),
+    "smtp": SmtpLimits(),
+    "apprise": AppriseLimits(),
+    "telegram_link": TelegramLinkLimits(),
     "store": SqliteSettings(directory=Path()),
+    "postgres": PostgresSettings(dsn=""),
     "server": ServerLimits(),
     "rate": RateSettings(),
     "password": PasswordLimits(),
@@ -80,9 +88,33 @@ _NEVER_ZERO = (
     "maintenance_every_s",
     "maintenance_budget_ms",
     "outbound_connections_max",
+    "smtp_connections_max",
+    "smtp_mails_max",
+    "smtp_connect_s",
+    "apprise_threads_max",
+    "apprise_abandoned_max",
+    "telegram_link_expires_s",
+    "telegram_link_poll_s",
+    "telegram_link_pause_s",
     "store_waiting_max",
     "store_readers",
+    "store_scan_events_max",
+    "postgres_connections",
+    "postgres_waiting_max",
+    "postgres_batch_max",
+    "postgres_batches_at_once",
+    "postgres_connect_max_s",
+    "postgres_wait_max_s",
+    "postgres_write_max_s",
+    "postgres_query_max_s",
+    "postgres_scan_events_max",
+    "postgres_partitions_ahead_ms",
+    "password_memory_kib",
+    "password_passes",
+    "password_lanes",
+    "recovery_page_rows",
     "stream_page_events",
+    "stream_page_data_events",
     "stream_poll_s",
     "stream_check_s",
     "stream_write_bytes",
@@ -101,7 +133,7 @@ _NEVER_ZERO = (
     "server_pipelined_max",
     "server_connections_max",
 )
-"""Without these nothing would be taken, stored or sent, or a loop would never rest."""
+"""Without these nothing would be taken, stored, found or sent, or a loop would never rest."""
 
 SECRET_KEY_FILE = "secret.key"  # noqa: S105  a file's name
 _CHECKED_SECRETS_MAX = 3
@@ -127,15 +159,17 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def secret_key(settings: Settings, *, fresh: bool) -> bytes:
-    """Return the key that seals secrets: the setting's, else the one beside the data, made on the first run.
+    """Return the key that seals secrets: the setting's, else the one beside the data.
 
-    Called once the store is open, whose lock keeps a second process from making another one.
+    On the first run it is made, but not for a database that several machines share: each would make its own. Called
+    once the store is open, whose lock keeps a second process from making another one.
 
     Args:
         fresh: there are no data yet, so that nothing can have been sealed.
 
     Raises:
-        SettingsFault: the file does not hold a key, is gone, or cannot be read or made.
+        SettingsFault: the file does not hold a key, is gone, or cannot be read or made; or there is none for a
+            database that is shared.
     """
     given = settings.values.secret_key
     if given is not None:
@@ -144,12 +178,17 @@ def secret_key(settings: Settings, *, fresh: bool) -> bytes:
     try:
         if path.exists():
             return parse_secret_key(path.read_bytes().decode("ascii", "replace"))
-        if fresh:
+        if fresh and settings.values.database is None:
             return _make_secret_key(path)
     except ValueError as error:
         raise SettingsFault(f"{path} holds no key: it {error}; restore it from a backup") from error
     except OSError as error:
         raise SettingsFault(f"{path} cannot be used: {error.strerror}") from error
+    if settings.values.database is not None:
+        raise SettingsFault(
+            "setting secret_key (TOCSIN_SECRET_KEY): --database wants it, the same for every process that uses the "
+            f"database, or the file {path}; a new installation makes one with: openssl rand -hex 32"
+        )
     raise SettingsFault(
         f"{path} is gone, with which the secrets in {path.parent} are sealed; restore it from a backup, or set "
         "TOCSIN_SECRET_KEY to the key that was used"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,21 @@ import msgspec
 import structlog
 
 from tocsin.bootstrap.adapters import EngineMailboxes
-from tocsin.bootstrap.configuration import check_key, plan_limits, retention_ms, secret_key, transaction_lease_ms
+from tocsin.bootstrap.configuration import check_key, plan_limits, secret_key, transaction_lease_ms
+from tocsin.bootstrap.contacts import apprise_transport, previews, telegram_links
+from tocsin.bootstrap.people import api_client, people_transports
+from tocsin.bootstrap.storage import build_engine
 from tocsin.core.clock import Clock
 from tocsin.core.destination import Transport
+from tocsin.core.errors import Unavailable
 from tocsin.core.identifiers import IdSequence
 from tocsin.core.job import JobKind
 from tocsin.dialects.pushgo import PushGoLimits
 from tocsin.engine.protocol import Engine
-from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
+from tocsin.engine.rows import EngineRefused
 from tocsin.pipeline.account import Accounts, Categories
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.channels import Channels
 from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.consumption import Consumption
 from tocsin.pipeline.destinations import DestinationBounds, Destinations
@@ -35,12 +40,16 @@ from tocsin.pipeline.job_work import RecoveryWork, ReplayWork, Work
 from tocsin.pipeline.jobs import Jobs
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.lane import LaneLimits
+from tocsin.pipeline.learning import AddressLearning
 from tocsin.pipeline.live import Live, Positions, StreamLimits
 from tocsin.pipeline.maintenance import MaintenanceLimits, tend_for_ever
 from tocsin.pipeline.measuring import Measuring, MeasuringLimits
+from tocsin.pipeline.previews import Previews
 from tocsin.pipeline.recovery import Recovery, RecoveryLimits
 from tocsin.pipeline.replay import Replay
 from tocsin.pipeline.reporting import AttemptReports, Logged
+from tocsin.pipeline.telegram_binding import TelegramLinks
+from tocsin.pipeline.unsent import Unsent
 from tocsin.pipeline.vault import Vault
 from tocsin.settings import Settings, SettingsFault, parse_networks
 from tocsin.telemetry import Metrics
@@ -70,11 +79,13 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     catalog: Catalog
     client: outbound.Sends
+    to_apis: outbound.Sends
     urls: UrlChecks
     live: Live
     dispatcher: Dispatcher
     first_attempts: FirstAttempts
     health: DestinationHealth
+    learning: AddressLearning
     ingest: Ingest
     job_runner: JobRunner
     transports: frozenset[Transport]
@@ -84,6 +95,7 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     """What the dialects call."""
 
     keys: Keys
+    channels: Channels
     passwords: ChannelPasswords
     destinations: Destinations
     replay: Replay
@@ -92,18 +104,27 @@ class UseCases(msgspec.Struct, frozen=True, kw_only=True):
     consumption: Consumption
     accounts: Accounts
     categories: Categories
+    previews: Previews
+    telegram_links: TelegramLinks
 
 
 async def open_catalog(
     settings: Settings, clock: Clock, on_fatal: Callable[[str], None], stack: AsyncExitStack, metrics: Metrics
 ) -> tuple[Engine, Catalog]:
-    """Open the store and read the catalog; the stack closes the store."""
-    engine = _engine(settings, clock, on_fatal, metrics)
+    """Open the store and read the catalog; the stack closes the store.
+
+    Raises:
+        EngineRefused: it cannot be opened or read.
+    """
+    engine = build_engine(settings, clock, on_fatal, metrics)
     stack.push_async_callback(engine.close)
     info = await engine.open()
     _log.info("store_opened", engine=info.engine, version=info.version, durability=info.durability.value)
     catalog = Catalog(engine)
-    await catalog.refresh()
+    try:
+        await catalog.refresh()
+    except Unavailable as error:
+        raise EngineRefused(f"the store cannot be read: {error.detail}") from error
     return engine, catalog
 
 
@@ -116,7 +137,10 @@ async def build_parts(
     key, vault = _vault(settings, catalog)
     policy = AddressPolicy(parse_networks(settings.values.outbound_allow))
     client = await _client(settings, clock, policy, metrics, stack)
+    to_apis = await api_client(settings, client, stack)
     transports = _transports(settings, clock, engine, client)
+    transports |= people_transports(settings, clock, engine, key, client, to_apis)
+    learning = AddressLearning(catalog)
     health = DestinationHealth(catalog=catalog, clock=clock, limits=settings.limits("health", HealthLimits))
     first_attempts = FirstAttempts(engine)
     live = _live(settings, clock, engine, metrics, key)
@@ -133,20 +157,9 @@ async def build_parts(
         limits=settings.limits("dispatch", DispatchLimits, lane=settings.limits("lane", LaneLimits)),
         reports=AttemptReports(metrics, logged=Logged(settings.values.log_attempts), traces=tracing),
         on_verdicts=live.settled,
+        on_learned=learning.note,
     )
-    ingest = Ingest(
-        engine=engine,
-        catalog=catalog,
-        conditions=Conditions(metrics=metrics, clock=clock, limits=settings.limits("condition", ConditionLimits)),
-        sender=dispatcher,
-        clock=clock,
-        ids=ids,
-        transports=frozenset(transports),
-        limits=settings.limits("ingest", IngestLimits),
-        metrics=metrics,
-        traces=tracing,
-        on_stored=live.stored,
-    )
+    ingest = _ingest(settings, clock, ids, engine, catalog, dispatcher, transports, metrics, tracing, live)
     return Parts(
         settings=settings,
         clock=clock,
@@ -158,14 +171,43 @@ async def build_parts(
         engine=engine,
         catalog=catalog,
         client=client,
+        to_apis=to_apis,
         urls=UrlChecks(policy),
         live=live,
         dispatcher=dispatcher,
         first_attempts=first_attempts,
         health=health,
+        learning=learning,
         ingest=ingest,
         job_runner=_job_runner(settings, clock, engine, catalog, ingest),
         transports=frozenset(transports),
+    )
+
+
+def _ingest(
+    settings: Settings,
+    clock: Clock,
+    ids: IdSequence,
+    engine: Engine,
+    catalog: Catalog,
+    dispatcher: Dispatcher,
+    transports: Collection[Transport],
+    metrics: Metrics,
+    tracing: Tracing | None,
+    live: Live,
+) -> Ingest:
+    return Ingest(
+        engine=engine,
+        catalog=catalog,
+        conditions=Conditions(metrics=metrics, clock=clock, limits=settings.limits("condition", ConditionLimits)),
+        sender=Unsent(clock) if settings.values.role == "gateway" else dispatcher,
+        clock=clock,
+        ids=ids,
+        transports=frozenset(transports),
+        limits=settings.limits("ingest", IngestLimits),
+        metrics=metrics,
+        traces=tracing,
+        on_stored=live.stored,
     )
 
 
@@ -198,8 +240,13 @@ def build_use_cases(parts: Parts) -> UseCases:
     """Build what the dialects call."""
     settings, clock, engine, catalog = parts.settings, parts.clock, parts.engine, parts.catalog
     plans = plan_limits(settings)
+    accounts = Accounts(
+        catalog=catalog, engine=engine, vault=parts.vault, clock=clock, ids=parts.ids, plan_limits=plans
+    )
+    categories = Categories(catalog=catalog, clock=clock, ids=parts.ids, plan_limits=plans)
     return UseCases(
         keys=Keys(catalog=catalog, clock=clock, ids=parts.ids, entropy=os.urandom),
+        channels=Channels(catalog, settings.limits("pushgo", PushGoLimits).channels_max),
         passwords=ChannelPasswords(
             clock=clock, entropy=os.urandom, limits=settings.limits("password", PasswordLimits)
         ),
@@ -223,30 +270,37 @@ def build_use_cases(parts: Parts) -> UseCases:
             queued_max=settings.limits("job", JobLimits).queued_max,
         ),
         consumption=Consumption(engine=engine, clock=clock, lease_ms=transaction_lease_ms(settings)),
-        accounts=Accounts(
-            catalog=catalog, engine=engine, vault=parts.vault, clock=clock, ids=parts.ids, plan_limits=plans
-        ),
-        categories=Categories(catalog=catalog, clock=clock, ids=parts.ids, plan_limits=plans),
+        accounts=accounts,
+        categories=categories,
+        previews=previews(settings, clock, parts.ids, accounts, categories),
+        telegram_links=telegram_links(settings, clock, catalog, parts.vault, parts.to_apis),
     )
 
 
 async def start(parts: Parts, stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:
     """Start what runs beside the requests; the stack drains it."""
-    shutdown_s = parts.settings.limits("server", ServerLimits).shutdown_s
+    role = parts.settings.values.role
+    keepers: list[Coroutine[Any, Any, None]] = [parts.catalog.keep_fresh()]
+    if role != "dispatcher":
+        keepers += [parts.live.follow(), parts.live.watch()]
+    if role != "gateway":
+        await _start_sending(parts, stack)
+        keepers += [
+            parts.health.keep(parts.ingest),
+            parts.learning.keep(),
+            parts.job_runner.keep(),
+            tend_for_ever(parts.engine, parts.settings.limits("maintenance", MaintenanceLimits)),
+        ]
+    for keeper in keepers:
+        _run_beside(keeper, stack, on_fatal)
+    if role != "gateway":
+        # Before the dispatcher, which sends what a job has just stored.
+        stack.push_async_callback(parts.job_runner.stop, parts.settings.limits("server", ServerLimits).shutdown_s)
+
+
+async def _start_sending(parts: Parts, stack: AsyncExitStack) -> None:
     await parts.dispatcher.start()
-    stack.push_async_callback(parts.dispatcher.stop, shutdown_s)
-    jobs: tuple[Coroutine[Any, Any, None], ...] = (
-        parts.catalog.keep_fresh(),
-        parts.health.keep(parts.ingest),
-        parts.job_runner.keep(),
-        parts.live.follow(),
-        parts.live.watch(),
-        tend_for_ever(parts.engine, parts.settings.limits("maintenance", MaintenanceLimits)),
-    )
-    for job in jobs:
-        _run_beside(job, stack, on_fatal)
-    # Before the dispatcher, which sends what a job has just stored.
-    stack.push_async_callback(parts.job_runner.stop, shutdown_s)
+    stack.push_async_callback(parts.dispatcher.stop, parts.settings.limits("server", ServerLimits).shutdown_s)
 
 
 def _job_runner(settings: Settings, clock: Clock, engine: Engine, catalog: Catalog, ingest: Ingest) -> JobRunner:
@@ -284,25 +338,19 @@ def _transports(
     return {
         Transport.WEBHOOK: WebhookTransport(client, clock=clock),
         Transport.MAILBOX: MailboxTransport(EngineMailboxes(engine), clock=clock, kept_ms=kept_ms),
+        **apprise_transport(settings, clock, engine),
     }
 
 
-def _engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None], metrics: Metrics) -> Engine:
-    store = settings.limits(
-        "store", SqliteSettings, directory=settings.values.data, retention_ms=retention_ms(settings)
-    )
-    return SqliteEngine(store, clock=clock, on_fatal=on_fatal, metrics=metrics)
-
-
-def _run_beside(job: Coroutine[Any, Any, None], stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:
-    """Run a job until the stack unwinds; one that breaks ends the process: without it there is half a gateway."""
-    task = asyncio.get_running_loop().create_task(job)
+def _run_beside(keeper: Coroutine[Any, Any, None], stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:
+    """Run what keeps on until the stack unwinds; where it breaks the process ends: there would be half a gateway."""
+    task = asyncio.get_running_loop().create_task(keeper)
 
     def ended(done: asyncio.Task[None]) -> None:
         fault = None if done.cancelled() else done.exception()
         if fault is not None:
-            _log.error("background_job_broke", exc_info=fault)
-            on_fatal(f"a background job broke: {type(fault).__name__}")
+            _log.error("background_work_broke", exc_info=fault)
+            on_fatal(f"background work broke: {type(fault).__name__}")
 
     task.add_done_callback(ended)
 

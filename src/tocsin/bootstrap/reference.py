@@ -25,17 +25,19 @@ from tocsin.web.openapi import document, operations
 def openapi_document(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of every route of a gateway with these settings."""
     limits = settings.limits
+    promptjang_limits = limits("promptjang", PromptJangLimits)
     return document(
         (
             pushgo.chapter(limits("pushgo", PushGoLimits)),
             pingpilot.chapter(limits("pingpilot", PingPilotLimits)),
             buildable.chapter(limits("buildable", BuildableLimits)),
             nativeframe.chapter(limits("nativeframe", NativeFrameLimits)),
-            promptjang.chapter(limits("promptjang", PromptJangLimits)),
+            promptjang.chapter(promptjang_limits),
             native.chapter(
                 limits("native", NativeLimits),
                 limits("destination", DestinationBounds),
                 limits("cloudevents", CloudEventsLimits),
+                promptjang.filters_of_one(promptjang_limits),
             ),
             operations.chapter(),
         ),

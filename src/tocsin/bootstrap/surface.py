@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tocsin.bootstrap.adapters import OutboundJwks
-from tocsin.bootstrap.configuration import plan_limits, retention_ms
+from tocsin.bootstrap.configuration import plan_limits, retention_ms, secret_key
+from tocsin.bootstrap.contacts import apprise_services
+from tocsin.bootstrap.mail import unsubscribe_links
 from tocsin.bootstrap.parts import Parts, UseCases
 from tocsin.bootstrap.reference import openapi_document
 from tocsin.core.clock import Clock
 from tocsin.core.errors import TocsinError
 from tocsin.dialects.buildable import Buildable, BuildableLimits
 from tocsin.dialects.native import CloudEventsLimits, Native, NativeLimits, ReferenceRoutes
-from tocsin.dialects.native.jobs import EventFilter
+from tocsin.dialects.native.event_filter import EventFilter
 from tocsin.dialects.nativeframe import NativeFrame, NativeFrameLimits
 from tocsin.dialects.pingpilot import PingPilot, PingPilotLimits
 from tocsin.dialects.promptjang import PromptJang, PromptJangLimits
@@ -24,6 +26,7 @@ from tocsin.dialects.promptjang.listing import FILTER_NAMES, parse_listing
 from tocsin.dialects.pushgo import PushGo, PushGoLimits
 from tocsin.pipeline.audit import Audit
 from tocsin.pipeline.destinations import DestinationBounds
+from tocsin.pipeline.unsubscribing import Unsubscribing
 from tocsin.telemetry import Metrics
 from tocsin.web.app import App, Area
 from tocsin.web.auth import KeyRing
@@ -33,6 +36,7 @@ from tocsin.web.limits import RateLimits, RateSettings
 from tocsin.web.operations import Operations
 from tocsin.web.server import ServerLimits
 from tocsin.web.tokens import TokenLimits, Tokens
+from tocsin.web.unsubscribe import Unsubscribe
 
 if TYPE_CHECKING:
     from tocsin.telemetry.tracing import Tracing
@@ -48,8 +52,9 @@ def build_app(parts: Parts, use: UseCases) -> App:
     rates = settings.limits("rate", RateSettings, plans=plan_limits(settings))
     guard = Guard(keys=ring, catalog=parts.catalog, limits=RateLimits(clock=parts.clock, settings=rates))
     pushgo = _pushgo(parts, use, ring)
-    nativeframe = _nativeframe(parts, use, ring)
-    native = _native(parts, use, guard)
+    tokens = _tokens(parts)
+    nativeframe = _nativeframe(parts, use, ring, tokens)
+    native = _native(parts, use, guard, tokens)
     dialects = (
         pushgo,
         _pingpilot(parts, use, ring),
@@ -59,6 +64,7 @@ def build_app(parts: Parts, use: UseCases) -> App:
         native,
         Operations(engine=parts.engine, metrics=parts.metrics, measuring=parts.measuring),
         ReferenceRoutes(build=lambda: openapi_document(settings)),
+        _unsubscribe(parts),
     )
     return App(
         [route for dialect in dialects for route in dialect.routes()],
@@ -68,10 +74,18 @@ def build_app(parts: Parts, use: UseCases) -> App:
             Area("/events/v2", nativeframe.not_found),
             Area("/auth/v1", nativeframe.not_found),
         ],
-        report=_reporter(parts.metrics, parts.tracing),
+        report=reporter(parts.metrics, parts.tracing),
         body_deadline_s=server.body_deadline_s,
         bodies_bytes_max=server.bodies_bytes_max,
         timer=parts.metrics.request_timer,
+    )
+
+
+def _unsubscribe(parts: Parts) -> Unsubscribe:
+    # Its links work whether or not more are made: those in mails that were sent stay.
+    return Unsubscribe(
+        links=unsubscribe_links(parts.settings, secret_key(parts.settings, fresh=False)),
+        unsubscribing=Unsubscribing(catalog=parts.catalog, clock=parts.clock, ids=parts.ids),
     )
 
 
@@ -82,6 +96,7 @@ def _pushgo(parts: Parts, use: UseCases, ring: KeyRing) -> PushGo:
         catalog=parts.catalog,
         engine=parts.engine,
         keys=ring,
+        channels=use.channels,
         passwords=use.passwords,
         clock=parts.clock,
         entropy=os.urandom,
@@ -113,17 +128,19 @@ def _buildable(parts: Parts, use: UseCases, ring: KeyRing) -> Buildable:
     )
 
 
-def _nativeframe(parts: Parts, use: UseCases, ring: KeyRing) -> NativeFrame:
+def _tokens(parts: Parts) -> Tokens:
     values = parts.settings.values
-    token_limits = parts.settings.limits("jwt", TokenLimits, issuer=values.jwt_issuer, audience=values.jwt_audience)
-    tokens = Tokens(
+    return Tokens(
         catalog=parts.catalog,
         vault=parts.vault,
         clock=parts.clock,
         ids=parts.ids,
         jwks=OutboundJwks(parts.client),
-        limits=token_limits,
+        limits=parts.settings.limits("jwt", TokenLimits, issuer=values.jwt_issuer, audience=values.jwt_audience),
     )
+
+
+def _nativeframe(parts: Parts, use: UseCases, ring: KeyRing, tokens: Tokens) -> NativeFrame:
     return NativeFrame(
         keys=ring,
         tokens=tokens,
@@ -133,7 +150,7 @@ def _nativeframe(parts: Parts, use: UseCases, ring: KeyRing) -> NativeFrame:
         destinations=use.destinations,
         clock=parts.clock,
         limits=parts.settings.limits("nativeframe", NativeFrameLimits),
-        debug=values.debug,
+        debug=parts.settings.values.debug,
     )
 
 
@@ -152,19 +169,23 @@ def _promptjang(parts: Parts, use: UseCases, guard: Guard) -> PromptJang:
     )
 
 
-def _native(parts: Parts, use: UseCases, guard: Guard) -> Native:
+def _native(parts: Parts, use: UseCases, guard: Guard, tokens: Tokens) -> Native:
     return Native(
         guard=guard,
         catalog=parts.catalog,
         engine=parts.engine,
         ingest=parts.ingest,
         destinations=use.destinations,
-        recovery=use.recovery,
         jobs=use.jobs,
         events=_event_filter(parts.settings.limits("promptjang", PromptJangLimits), parts.clock),
         live=parts.live,
         accounts=use.accounts,
         categories=use.categories,
+        previews=use.previews,
+        telegram_links=use.telegram_links,
+        services=apprise_services(parts.settings).names,
+        channels=use.channels,
+        tokens=tokens,
         passwords=use.passwords,
         keys=use.keys,
         clock=parts.clock,
@@ -193,7 +214,7 @@ def _event_filter(limits: PromptJangLimits, clock: Clock) -> EventFilter:
     )
 
 
-def _reporter(metrics: Metrics, tracing: Tracing | None) -> Callable[[Route, Request, int, Exception | None], None]:
+def reporter(metrics: Metrics, tracing: Tracing | None) -> Callable[[Route, Request, int, Exception | None], None]:
     """Return what counts answers and logs faults of ours."""
 
     def report(route: Route, request: Request, status: int, fault: Exception | None) -> None:

@@ -24,12 +24,17 @@ SECTIONS: dict[str, dict[str, Entry]] = {
             "Start a gateway and a receiver, send an event by each of the five APIs, and show what arrived.",
         ),
         "serve": Entry("gateway.serve:serve", "Serve all five dialects on one port, and send what comes in."),
+        "work": Entry("gateway.work:work", "Send what gateways have stored in a PostgreSQL, and do their jobs."),
         "init": Entry(
             "gateway.init:init", "Create the data and print the organisation's key and the operator's, once."
         ),
         "backup": Entry(
             "gateway.backup:backup",
             "Copy the data to a new directory, while the gateway runs or not, and check the copy.",
+        ),
+        "migrate": Entry(
+            "gateway.migrate:migrate",
+            "Move a stopped gateway's data from SQLite into an empty PostgreSQL, and compare both.",
         ),
         "doctor": Entry(
             "gateway.doctor:doctor", "Check this machine, its data, and the gateway, and say what to do."
@@ -92,13 +97,14 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "openapi": Entry(
             "tools.openapi:openapi", "Print the OpenAPI document of every route, as these settings make it."
         ),
+        "dev": Entry("tools.dev:dev", "Try out on this machine what people are told, without an account anywhere."),
         "completion": Entry("tools.completion:completion", "Print the script that completes commands in a shell."),
         "version": Entry("tools.version:version", "Show the version."),
     },
 }
 """Commands by what they do, in the order of the help."""
 
-OF_SETTINGS = frozenset({"serve", "init"})
+OF_SETTINGS = frozenset({"serve", "work", "init"})
 """Commands whose options are settings: their variables are those of docs/settings.md."""
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 OK = 0
 """Done."""
 FAILED = 1
-"""It was tried and did not work; the last line on stderr says why."""
+"""It was tried and did not work, or its output cannot be written; the last line on stderr says why."""
 USAGE = 2
 """Wrong arguments or settings."""
 STORE = 3
-"""The store cannot be opened: in use, damaged, or too new."""
+"""The store cannot be opened: in use, damaged, too old or too new, or a database that is not to be reached."""
 ADDRESS = 4
 """The address to listen on is not to be had."""
 UNREACHABLE = 5

@@ -6,7 +6,11 @@ import re
 
 from tocsin.cli.exits import BUSY, DENIED, FAILED, NOT_FOUND, REFUSED
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+UNSHOWN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""What no terminal is to be given, for a regular expression's class: control characters beside those of ASCII, line
+ends, what turns the direction of writing so that a text is read as another one, and halves of characters."""
+
+_CONTROLS = re.compile(rf"[\x00-\x1f{UNSHOWN}]")
 
 
 class Failure(Exception):
@@ -29,7 +33,7 @@ class PipeClosed(Exception):
 
 
 def visible(text: str) -> str:
-    """Return ``text`` on one line and unable to move a terminal's cursor: control characters as ``\\x1b``."""
+    """Return ``text`` on one line and unable to move a terminal's cursor: what does is shown as ``\\x1b``."""
     return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -52,16 +53,28 @@ class Commands(click.Group):
                 with formatter.section(title):
                     formatter.write_dl([(name.ljust(width), entry.summary) for name, entry in commands.items()])
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments; the help is written meanwhile."""
+        with _noticing_readers_gone():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and tell a reader who has gone from other faults."""
-        try:
+        """Run the command."""
+        with _noticing_readers_gone():
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except OSError as error:
-            if error.errno != errno.EPIPE:
-                raise
-            raise PipeClosed from error
         return result
+
+
+@contextmanager
+def _noticing_readers_gone() -> Iterator[None]:
+    """Tell a reader who has gone from other faults: click's own way ends with 1."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeClosed from error
 
 
 def load(name: str) -> click.Command:

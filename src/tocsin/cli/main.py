@@ -14,6 +14,7 @@ from tocsin.cli.client.session import global_options
 from tocsin.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
 from tocsin.cli.faults import Failure, PipeClosed, visible
 from tocsin.cli.group import TRACEBACK, Commands
+from tocsin.cli.standard_streams import OutputLost, let_go_of_output, prepare_streams
 
 _EPILOG = """\b
 Examples:
@@ -41,6 +42,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; end with a status of ``exits`` and, where it failed, one line on stderr."""
+    prepare_streams()
     sys.exit(_status())
 
 
@@ -58,8 +60,12 @@ def _status() -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except PipeClosed:
-        _let_go_of_output()
+        let_go_of_output()
         return PIPE_CLOSED
+    except OutputLost as error:
+        let_go_of_output()
+        _tell(f"the output cannot be written: {error.strerror}")
+        return FAILED
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
@@ -80,9 +86,3 @@ def _place(error: BaseException) -> str:
     if trace is None:
         return "nowhere"
     return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119  a name only
-
-
-def _let_go_of_output() -> None:
-    """Keep the interpreter from telling, at its end, that the rest cannot be written."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

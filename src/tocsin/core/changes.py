@@ -46,13 +46,15 @@ _SHOWN: dict[type[Audited], tuple[str, ...]] = {
         "rate_per_s",
         "concurrency",
         "ordered",
+        "incidents",
+        "quiet_hours",
         "enabled",
         "paused",
     ),
 }
 """The fields whose values are told; of another one only that it changed, since it may hold a secret or be long."""
 
-_UNTOLD = frozenset({"revision", "updated_ms", "disabled_reason", "failing_since_ms"})
+_UNTOLD = frozenset({"revision", "updated_ms", "disabled_reason", "failing_since_ms", "learned"})
 """Fields that change by themselves, or with others."""
 
 _ONE_FIELD: dict[tuple[str, bool], str] = {
@@ -122,6 +124,8 @@ def _verb(names: list[str], after: Audited) -> str:
 
 def _value(entity: Audited, name: str) -> Any:
     value = getattr(entity, name)
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
     return sorted(value) if isinstance(value, frozenset) else value
 
 

@@ -9,6 +9,8 @@ DAY_MS = 86_400_000
 """One day in milliseconds."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME_MIN_MS = -62_135_596_800_000
+"""The first millisecond of the year 1, before which a date cannot be written."""
 TIME_MAX_MS = 253_402_300_799_999
 """The last millisecond of the year 9999, beyond which a date cannot be written."""
 
@@ -26,7 +28,9 @@ class Clock(Protocol):
 
 
 def rfc3339(at_ms: int, *, milliseconds: bool = False) -> str:
-    """Return ``at_ms`` as an RFC 3339 date-time in UTC, ``2026-05-26T12:00:00Z``.
+    """Return ``at_ms``, from ``TIME_MIN_MS`` to ``TIME_MAX_MS``, as an RFC 3339 date-time in UTC.
+
+    ``2026-05-26T12:00:00Z``, or with milliseconds ``2026-05-26T12:00:00.000Z``.
 
     Source: RFC 3339, section 5.6.
     """

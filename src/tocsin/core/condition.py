@@ -103,8 +103,13 @@ class Evaluation:
         self._value: Any = None
         self._decoded = False
         self._steps_max = steps_max
-        self._left = event_steps_max
+        self._event_steps_max = self._left = event_steps_max
         self._interpreter = _BoundedInterpreter()
+
+    @property
+    def spent(self) -> int:
+        """The steps that were taken so far."""
+        return self._event_steps_max - self._left
 
     def holds(self, condition: Condition) -> bool:
         """Return whether the data meet a condition: its value is not false, null, "", [] or {}; 0 is a match.

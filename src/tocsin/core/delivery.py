@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -138,6 +139,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         error_class: None when it was delivered.
         error: one line for a person; None when it was delivered.
         remote_id: the remote's own id of what it received, such as a message id.
+        shortened: whether the remote's limits made us cut the message.
     """
 
     started_ms: int
@@ -148,12 +150,20 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error_class: ErrorClass | None = None
     error: str | None = None
     remote_id: str | None = None
+    shortened: bool = False
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """The destination has it."""
+    """The destination has it.
+
+    Attributes:
+        rest_s: for how long the remote takes nothing more from this destination; 0 is not at all.
+        learned: what the remote told of the destination's address, to be kept with it.
+    """
 
     attempt: Attempt
+    rest_s: float = 0.0
+    learned: dict[str, Any] = {}
 
 
 class Deferred(msgspec.Struct, frozen=True):
@@ -162,11 +172,15 @@ class Deferred(msgspec.Struct, frozen=True):
     Attributes:
         retry_after_s: what the remote asked for.
         counted: False when the remote only asked for patience, so that no retry is used up.
+        rest_s: for how long the remote takes nothing at all from this destination; 0 is not at all.
+        learned: what the remote told of the destination's address, to be kept with it.
     """
 
     attempt: Attempt
     retry_after_s: float | None = None
     counted: bool = True
+    rest_s: float = 0.0
+    learned: dict[str, Any] = {}
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -174,10 +188,12 @@ class Rejected(msgspec.Struct, frozen=True):
 
     Attributes:
         disable: the address itself is dead: nothing more is to be sent there.
+        rest_s: for how long the remote takes nothing more from this destination; 0 is not at all.
     """
 
     attempt: Attempt
     disable: bool = False
+    rest_s: float = 0.0
 
 
 Outcome = Delivered | Deferred | Rejected
@@ -239,6 +255,22 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     status_code: int | None = None
     duration_ms: int | None = None
     error: str | None = None
+
+
+class Posted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a remote calls the last message by which a destination was told of one subject.
+
+    Attributes:
+        lane: the ordering key of the subject.
+        event_id: the event that the message told.
+        remote_id: the remote's own id of the message.
+    """
+
+    organisation_id: OrganisationId
+    destination_id: DestinationId
+    lane: bytes
+    event_id: EventId
+    remote_id: str
 
 
 class RecordedAttempt(msgspec.Struct, frozen=True, kw_only=True):

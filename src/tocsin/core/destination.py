@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from enum import StrEnum
-from fnmatch import translate
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from tocsin.core.event import Dialect, Severity
+from tocsin.core.glob import glob, is_glob, prefix_of
 from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.quiet_hours import QuietHours
 from tocsin.core.retry import NATIVE, RetryPolicy
 
 
@@ -24,6 +22,8 @@ class Transport(StrEnum):
     TELEGRAM = "telegram"
     EMAIL = "email"
     MAILBOX = "mailbox"
+    APPRISE = "apprise"
+    """Any of Apprise's services, by the name that the operator gave it."""
 
 
 class Format(StrEnum):
@@ -37,6 +37,15 @@ class Format(StrEnum):
     STANDARD = "standard"
     CLOUDEVENTS = "cloudevents"
     CLOUDEVENTS_BINARY = "cloudevents_binary"
+
+
+class IncidentStyle(StrEnum):
+    """What becomes of the message that told an incident when the incident goes on."""
+
+    EDIT = "edit"
+    """It is changed where it stands, by remotes that can; nobody's telephone rings again."""
+    POST = "post"
+    """It stays, and another one follows."""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +83,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         origin: the dialect by whose routes it was made, which decides how it is shown and signed.
         address: the public part of the address, by transport: webhook ``url``, ``method``; email ``to``; ...
+        learned: what the remote told of the address, such as the chat that a chat became; it counts in place of what
+            the address says, and is forgotten when that is changed.
         sealed_address: the secret part (header values, tokens), a sealed JSON object; None without one.
         secrets: signing secrets, newest first.
         success_headers: response headers that must be present and equal for success.
@@ -81,6 +92,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
         rate_per_s: attempts a second at the most; None is no limit.
         concurrency: attempts at once.
         ordered: events of one subject are sent one after another.
+        incidents: whether the message that told an incident is edited; only where ``ordered`` is set.
+        quiet_hours: when only what is critical is sent; None is never.
         enabled: False gets nothing new, and what waits goes on waiting.
         paused: gets new events, but nothing is sent until it is resumed.
         disabled_reason: why Tocsin disabled it by itself; None otherwise.
@@ -97,6 +110,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     origin: Dialect = Dialect.TOCSIN
     description: str = ""
     address: dict[str, Any] = {}
+    learned: dict[str, Any] = {}
     sealed_address: bytes | None = None
     secrets: tuple[SealedSecret, ...] = ()
     success_headers: dict[str, str] = {}
@@ -107,6 +121,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None = None
     concurrency: int = 32
     ordered: bool = False
+    incidents: IncidentStyle = IncidentStyle.EDIT
+    quiet_hours: QuietHours | None = None
     enabled: bool = True
     paused: bool = False
     disabled_reason: str | None = None
@@ -114,31 +130,39 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
-def is_glob(pattern: str) -> bool:
-    """Return whether a pattern can match more than itself."""
-    return any(character in pattern for character in "*?[")
+def is_addressed(destination: Destination) -> bool:
+    """Return whether a destination can be sent to: a person's contact may have no address yet, a bot no chat."""
+    address = destination.address
+    return bool(address) and (destination.transport is not Transport.TELEGRAM or "chat_id" in address)
 
 
-@lru_cache(maxsize=4096)
-def glob(pattern: str) -> Callable[[str], Any]:
-    """Return a function that is truthy for what the pattern matches whole."""
-    return re.compile(translate(pattern)).match
+def globs_of(wanted: Filter) -> list[str]:
+    """Return the patterns of a filter that every event is to be held against, one by one."""
+    return [
+        pattern
+        for patterns in (wanted.sources, wanted.types, wanted.subjects)
+        for pattern in filter(is_glob, patterns)
+    ]
 
 
 class _Texts:
     """A list of patterns, made ready to be asked often."""
 
-    __slots__ = ("_any", "_exact", "_globs")
+    __slots__ = ("_any", "_exact", "_globs", "_prefixes")
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
         self._any = not patterns
         self._exact = frozenset(pattern for pattern in patterns if not is_glob(pattern))
-        self._globs = tuple(re.compile(translate(pattern)).match for pattern in patterns if is_glob(pattern))
+        prefixes = {pattern: prefix_of(pattern) for pattern in patterns}
+        self._prefixes = tuple(prefix for prefix in prefixes.values() if prefix is not None)
+        self._globs = tuple(glob(each) for each in patterns if is_glob(each) and prefixes[each] is None)
 
     def match(self, text: str | None) -> bool:
         if self._any:
             return True
-        return text is not None and (text in self._exact or any(match(text) for match in self._globs))
+        if text is None:
+            return False
+        return text in self._exact or text.startswith(self._prefixes) or any(match(text) for match in self._globs)
 
 
 class Matcher:
@@ -196,12 +220,34 @@ def matches(
     return Matcher(wanted).passes(dialect=dialect, source=source, type=type, subject=subject, severity=severity)
 
 
+TELL_PEOPLE = frozenset({Transport.DISCORD, Transport.TELEGRAM, Transport.EMAIL, Transport.APPRISE})
+"""The ways out to people, who read in order."""
+
+USUAL_CONCURRENCY: dict[Transport, int] = {
+    Transport.DISCORD: 1,
+    Transport.TELEGRAM: 1,
+    Transport.EMAIL: 4,
+    Transport.APPRISE: 1,
+}
+"""Attempts at once where nobody says, for the transports that differ from ``Destination``'s own default: a chat takes
+one message at a time, and a mail server a few connections of one client."""
+
+_EDITING = frozenset({Transport.DISCORD, Transport.TELEGRAM})
+"""The ways out whose remotes let a message be changed that was sent."""
+
+
+def edits_in_vain(transport: Transport, incidents: IncidentStyle, *, ordered: bool) -> bool:
+    """Return whether messages are asked to be edited although nobody knows which one came last."""
+    return transport in _EDITING and incidents is IncidentStyle.EDIT and not ordered
+
+
 SECRET_ADDRESS_FIELDS: dict[Transport, frozenset[str]] = {
     Transport.WEBHOOK: frozenset({"headers"}),
     Transport.DISCORD: frozenset({"webhook_url", "bot_token"}),
     Transport.TELEGRAM: frozenset({"bot_token"}),
     Transport.EMAIL: frozenset(),
     Transport.MAILBOX: frozenset({"device_key"}),
+    Transport.APPRISE: frozenset(),
 }
 """Which parts of an address are sealed at rest and shown masked."""
 

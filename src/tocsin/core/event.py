@@ -16,6 +16,7 @@ from tocsin.core.incident import IncidentChange, IncidentState
 from tocsin.core.quota import QuotaCharge
 
 __all__ = [
+    "TEST_TYPE",
     "Dialect",
     "Draft",
     "Environment",
@@ -25,6 +26,10 @@ __all__ = [
     "bucket_for",
     "idempotency_key",
 ]
+
+
+TEST_TYPE = "tocsin.test"
+"""The type of the event that a destination's test sends."""
 
 
 class Dialect(StrEnum):

@@ -79,7 +79,7 @@ class IncidentRefusal(StrEnum):
 
 
 def patched(attrs: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Return ``attrs`` with ``patch`` merged in: null deletes a key, a nested object is merged one level down.
+    """Return ``attrs`` with ``patch`` merged in: null deletes a key, a nested object is merged in the same way.
 
     Source: RFC 7396 for the meaning of null.
     """

@@ -36,11 +36,11 @@ class JobState(StrEnum):
     FAILED = "failed"
     """Given up; `error` says why."""
     CANCELLED = "cancelled"
-    """Stopped by hand; what was done stays done."""
+    """Stopped by hand; what was done stays done, and the batch that was written down is still done."""
 
 
-OPEN = frozenset({JobState.QUEUED, JobState.RUNNING})
-"""Something is left to do."""
+_GOING_ON = frozenset({JobState.QUEUED, JobState.RUNNING})
+"""There are further batches."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +56,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         done, failed: of the things that it is about, in batches that are over.
         total: how many those are, as counted at the beginning; a job that finished has counted them all.
         total_is_exact: False where the count stopped at its bound.
+        ended_ms: None while something is left to do, and be it the last batch of one that was cancelled.
         error: why it failed.
     """
 
@@ -89,7 +90,7 @@ class JobRefusal(StrEnum):
 
 def begin(job: Job, *, now_ms: int) -> Job | JobRefusal:
     """Return the job as under way; one that was under way before goes on."""
-    if job.state not in OPEN:
+    if job.state not in _GOING_ON:
         return JobRefusal.OVER
     if job.state is JobState.RUNNING:
         return job
@@ -110,11 +111,14 @@ def take(job: Job, batch: bytes, cursor: bytes | None) -> Job | JobRefusal:
     )
 
 
-def count(job: Job, *, done: int, failed: int) -> Job | JobRefusal:
-    """Return the job with its batch counted; one that was cancelled meanwhile has its last batch counted too."""
-    if job.state not in (JobState.RUNNING, JobState.CANCELLED):
+def count(job: Job, *, done: int, failed: int, now_ms: int) -> Job | JobRefusal:
+    """Return the job with its batch counted; one that was cancelled has ended with that."""
+    if job.ended_ms is not None or job.state is JobState.QUEUED:
         return JobRefusal.OVER
-    return msgspec.structs.replace(job, batch=b"", done=job.done + done, failed=job.failed + failed)
+    ended_ms = now_ms if job.state is JobState.CANCELLED else None
+    return msgspec.structs.replace(
+        job, batch=b"", done=job.done + done, failed=job.failed + failed, ended_ms=ended_ms
+    )
 
 
 def finish(job: Job, *, now_ms: int) -> Job | JobRefusal:
@@ -129,15 +133,24 @@ def finish(job: Job, *, now_ms: int) -> Job | JobRefusal:
     )
 
 
-def fail(job: Job, error: str, *, now_ms: int) -> Job | JobRefusal:
-    """Return the job as given up."""
-    if job.state is not JobState.RUNNING:
+def fail(job: Job, error: str, *, done: int, failed: int, now_ms: int) -> Job | JobRefusal:
+    """Return the job as given up, with what its batch came to; one that was cancelled stays so, and says why."""
+    if job.ended_ms is not None or job.state is JobState.QUEUED:
         return JobRefusal.OVER
-    return msgspec.structs.replace(job, state=JobState.FAILED, ended_ms=now_ms, error=error)
+    state = JobState.CANCELLED if job.state is JobState.CANCELLED else JobState.FAILED
+    return msgspec.structs.replace(
+        job,
+        state=state,
+        batch=b"",
+        done=job.done + done,
+        failed=job.failed + failed,
+        ended_ms=now_ms,
+        error=error,
+    )
 
 
 def cancel(job: Job, *, now_ms: int) -> Job | JobRefusal:
-    """Return the job as stopped."""
-    if job.state not in OPEN:
+    """Return the job as stopped; it has ended unless a batch is written down, which is still done and counted."""
+    if job.state not in _GOING_ON:
         return JobRefusal.OVER
-    return msgspec.structs.replace(job, state=JobState.CANCELLED, ended_ms=now_ms)
+    return msgspec.structs.replace(job, state=JobState.CANCELLED, ended_ms=None if job.batch else now_ms)

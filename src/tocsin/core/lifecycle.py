@@ -65,6 +65,7 @@ JOB: Machine[JobState] = {
     (JobState.CANCELLED, "count a batch"): JobState.CANCELLED,
     (JobState.RUNNING, "finish"): JobState.FINISHED,
     (JobState.RUNNING, "fail"): JobState.FAILED,
+    (JobState.CANCELLED, "fail"): JobState.CANCELLED,
     (JobState.QUEUED, "cancel"): JobState.CANCELLED,
     (JobState.RUNNING, "cancel"): JobState.CANCELLED,
 }

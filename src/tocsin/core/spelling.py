@@ -28,6 +28,31 @@ def spellings(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+class Sought:
+    """A text, made ready to be looked for in many documents."""
+
+    __slots__ = ("_spellings", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._spellings = tuple(each.encode() for each in spellings(text))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sought) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def stands_in(self, folded: bytes) -> bool:
+        """Return whether a document holds it, which ``fold_document`` has folded."""
+        return any(each in folded for each in self._spellings)
+
+
+def fold_document(data: bytes) -> bytes:
+    """Return a document in UTF-8, folded as ``fold`` does it: bytes know no other capitals than ASCII's."""
+    return data.lower()
+
+
 def _encoded(character: str, *, ascii_only: bool, slashes: bool, html: bool) -> str:
     if character in _ALWAYS:
         return _ALWAYS[character]

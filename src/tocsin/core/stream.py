@@ -10,8 +10,9 @@ import msgspec
 
 from tocsin.core.destination import Filter, Matcher
 from tocsin.core.environment import Environment
-from tocsin.core.event import Event
+from tocsin.core.event import Dialect, Event
 from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.spelling import Sought
 
 
 class StreamKind(StrEnum):
@@ -28,6 +29,8 @@ class StreamFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         events: which events, and deliveries of which events.
+        dialect, source: exact values, which need not be safe from being read as patterns.
+        text: stands in the event's data; see ``core.spelling``.
         destination_id: events with a delivery to it, and those deliveries; None is any.
         with_data: whether events are wanted with their data.
         matcher: made of ``events``.
@@ -37,6 +40,9 @@ class StreamFilter(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     kinds: frozenset[StreamKind] = frozenset(StreamKind)
     events: Filter = Filter()
+    dialect: Dialect | None = None
+    source: str | None = None
+    text: Sought | None = None
     destination_id: DestinationId | None = None
     with_data: bool = False
     matcher: Matcher = Matcher(Filter())
@@ -49,8 +55,13 @@ class StreamFilter(msgspec.Struct, frozen=True, kw_only=True):
         """Whether events are told at all."""
         return StreamKind.EVENT in self.kinds
 
+    @property
+    def reads_data(self) -> bool:
+        """Whether events are looked at with their data."""
+        return self.with_data or self.text is not None
+
     def wants(self, kind: StreamKind, event: Event, destinations: Collection[DestinationId]) -> bool:
-        """Return whether the reader is told of this.
+        """Return whether the reader is told of this, provided that the data hold the text.
 
         Args:
             event: the one that was accepted, or whose delivery it is.
@@ -60,6 +71,8 @@ class StreamFilter(msgspec.Struct, frozen=True, kw_only=True):
             kind in self.kinds
             and event.organisation_id == self.organisation_id
             and event.environment is self.environment
+            and (self.dialect is None or event.dialect is self.dialect)
+            and (self.source is None or event.source == self.source)
             and (self.destination_id is None or self.destination_id in destinations)
             and self.matcher.passes(
                 dialect=event.dialect,

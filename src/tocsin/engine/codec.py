@@ -10,11 +10,13 @@ import msgspec
 from tocsin.core.audit import AuditRecord
 from tocsin.core.delivery import Attempt, Delivery, DeliveryState
 from tocsin.core.destination import Destination
+from tocsin.core.device import Device
 from tocsin.core.event import Dialect, Environment, Event, Severity
 from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId, bucket_of, created_ms
 from tocsin.core.incident import Incident, IncidentState
 from tocsin.core.job import Job
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+from tocsin.core.transaction import Transaction
 from tocsin.engine.rows import Entity
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -192,6 +194,63 @@ def incident_of(body: bytes) -> Incident:
     return _read_incident(body)
 
 
+def incident_row(incident: Incident) -> tuple[Any, ...]:
+    """Return the columns of an incident: bucket, id, organisation, environment, channel, state, times and body."""
+    return (
+        bucket_of(incident.id),
+        incident.id,
+        incident.organisation_id,
+        incident.environment.value,
+        incident.channel,
+        incident.state.value,
+        incident.opened_ms,
+        incident.updated_ms,
+        incident.closed_ms,
+        incident_body(incident),
+    )
+
+
+_unpack_device = msgspec.msgpack.Decoder(Device).decode
+
+
+def device_body(device: Device) -> bytes:
+    """Return a device as it is stored."""
+    return _pack(device)
+
+
+def device_of(body: bytes) -> Device:
+    """Return the device that was stored as ``body``."""
+    return _unpack_device(body)
+
+
+_unpack_transaction = msgspec.msgpack.Decoder(Transaction).decode
+
+
+def transaction_row(transaction: Transaction, environment: Environment) -> tuple[Any, ...]:
+    """Return the columns of a transaction: its event's bucket, event_id, tx_key, organisation_id, event_type, ...
+
+    The output has a column of its own, so that the rest is read without it.
+    """
+    return (
+        bucket_of(transaction.event_id),
+        transaction.event_id,
+        transaction.tx_key,
+        transaction.organisation_id,
+        transaction.event_type,
+        environment.value,
+        transaction.state.value,
+        transaction.lease_until_ms,
+        _pack(transaction if transaction.output is None else msgspec.structs.replace(transaction, output=None)),
+        transaction.output,
+    )
+
+
+def transaction_of(body: bytes, output: str | None = None) -> Transaction:
+    """Return the transaction that was stored, with its output where that was read too."""
+    found = _unpack_transaction(body)
+    return found if output is None else msgspec.structs.replace(found, output=output)
+
+
 _unpack_job = msgspec.msgpack.Decoder(Job).decode
 
 
@@ -216,3 +275,17 @@ def audit_body(record: AuditRecord) -> bytes:
 def audit_of(body: bytes) -> AuditRecord:
     """Return the record that was stored as ``body``."""
     return _read_audit(body)
+
+
+def audit_row(record: AuditRecord) -> tuple[Any, ...]:
+    """Return the columns of a record: its id, organisation_id, actor, key_id, action, subject and body."""
+    actor = record.actor
+    return (
+        record.id,
+        record.organisation_id,
+        actor.kind.value,
+        actor.key_id,
+        record.action,
+        record.subject,
+        audit_body(record),
+    )

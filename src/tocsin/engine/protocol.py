@@ -100,16 +100,13 @@ class Engine(Protocol):
         """
         ...
 
-    async def extend(self, leases: Sequence[Lease], *, lease_until_ms: int) -> list[bool]:
-        """Prolong leases; False where the lease is lost."""
-        ...
-
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record attempts and what becomes of their deliveries.
 
         False where the lease was lost: the delivery is left alone, and the attempt is kept with number 0. A lease
         counts once, so what else a batch says of it comes too late. A settled delivery of a lane lets the next one
-        go. May wait a moment for company.
+        go. What a remote calls a message that was delivered in a lane is kept as the lane's ``Posted``. May wait a
+        moment for company.
         """
         ...
 
@@ -118,7 +115,7 @@ class Engine(Protocol):
         ...
 
     async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
-        """Cancel, retry or add deliveries by hand, each within its organisation."""
+        """Cancel or retry deliveries by hand, each within its organisation."""
         ...
 
     # -- consume ----------------------------------------------------------------------------------------
@@ -137,7 +134,8 @@ class Engine(Protocol):
 
         Args:
             kind: ``Event``, ``EventRow``, ``Delivery``, ``Incident``, ``Job``, ``Device`` (whose id is its key in
-                UTF-8) or ``TransactionTally`` (whose id is its event's; there is none where no group has begun it).
+                UTF-8), ``TransactionTally`` (whose id is its event's; there is none where no group has begun it) or
+                ``Posted`` (whose id is its destination's with its lane behind it).
         """
         ...
 
@@ -148,6 +146,8 @@ class Engine(Protocol):
             cursor: a previous page's ``next_cursor``.
             offset: rows to skip instead; its cost grows with it.
 
+        A page ends before the row whose payload would pass the engine's bound on a page's bytes, but has one row at
+        least; its cursor goes on from there.
         A search for events that finds little among much is cut off instead, and its page is ``partial``.
 
         Raises:
@@ -170,7 +170,8 @@ class Engine(Protocol):
             cursor: a previous page's, or the position of one of its events; None starts behind the newest.
             organisations: those whose events are meant; None is all. A page may be empty and yet have ``more`` behind
                 it, where many events of others were passed over.
-            with_data: False leaves the data out; the events' data is empty then.
+            with_data: False leaves the data out; the events' data is empty then. A page ends early where it would
+                pass the engine's bound on a page's bytes.
             with_destinations: also tell where the deliveries of each event go.
         """
         ...
@@ -199,8 +200,14 @@ class Engine(Protocol):
         """Save each job that still has the revision it was read with, and its record; the others stay as they are."""
         ...
 
-    async def open_jobs(self, limit: int) -> list[Job]:
-        """Return the oldest job that is queued or running of each organisation, the oldest of all first."""
+    async def open_jobs(self, limit: int, *, after: OrganisationId | None = None) -> list[Job]:
+        """Return the oldest job that has not ended of each organisation, in the order of the organisations' ids.
+
+        A job that was cancelled is among them until its ``ended_ms`` says that its last batch is over.
+
+        Args:
+            after: only organisations whose ids are behind this one.
+        """
         ...
 
     # -- mailboxes --------------------------------------------------------------------------------------
@@ -212,9 +219,14 @@ class Engine(Protocol):
     # -- tend -------------------------------------------------------------------------------------------
 
     async def tend(self, budget_ms: int) -> bool:
-        """Drop what is past its time: idempotency keys, mailbox items, history, jobs, audit. True when more is to do.
+        """Drop what is past its time: keys, mailbox items, history, jobs, audit, ... True when there is more to do.
 
         An event stays while a delivery of it is live or an item of it waits in a mailbox, an incident while it is
-        open, a job until it has been over for that long.
+        open, a job until it has been over for that long. The calls up to the first that returns False are one round,
+        in which everything is looked at once: what is kept costs a round as much as what goes, and what comes to its
+        end behind the place that a round has reached goes in the next.
+
+        Args:
+            budget_ms: how long one call may hold up other writes.
         """
         ...

@@ -10,16 +10,17 @@ class UnknownStatement(KeyError):
 
 
 class Statements:
-    """The blocks of one file.
+    """The blocks of one engine's files.
 
     Args:
-        file_name: within ``tocsin/engine/sql``.
+        file_names: within ``tocsin/engine/sql``.
     """
 
-    def __init__(self, file_name: str) -> None:
+    def __init__(self, *file_names: str) -> None:
         self._blocks: dict[str, str] = {}
         self._many: dict[tuple[str, int], str] = {}
-        text = files("tocsin.engine").joinpath("sql", file_name).read_text("utf-8")
+        folder = files("tocsin.engine").joinpath("sql")
+        text = "\n".join(folder.joinpath(each).read_text("utf-8") for each in file_names)
         for block in text.split("-- name: ")[1:]:
             name, _, body = block.partition("\n")
             lines = (line for line in body.splitlines() if not line.lstrip().startswith("--"))

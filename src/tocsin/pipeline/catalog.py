@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from tocsin.core.changes import Change, created, removed, updated
@@ -13,8 +13,9 @@ from tocsin.core.errors import Conflict, NotFound, Unavailable
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import ChannelId, DestinationId, KeyId, OrganisationId
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+from tocsin.core.quiet_hours import QuietHours
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Note, Remove, Save
+from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Hurry, Note, Remove, Save
 from tocsin.pipeline.audit import acting, record_of
 from tocsin.pipeline.router import RoutingTable
 
@@ -59,6 +60,8 @@ class Catalog:
         self._destinations: dict[OrganisationId, dict[DestinationId, Destination]] = {}
         self._tables: dict[OrganisationId, RoutingTable] = {}
         self._idle: set[DestinationId] = set()
+        self._former_quiet_hours: dict[tuple[DestinationId, QuietHours | None], Destination] = {}
+        self._on_destination_removed: list[Callable[[DestinationId], None]] = []
 
     # -- finding ----------------------------------------------------------------------------------------
 
@@ -125,6 +128,12 @@ class Catalog:
     def idle_destinations(self) -> frozenset[DestinationId]:
         """The destinations of all organisations to which nothing is sent now: paused, or not enabled."""
         return frozenset(self._idle)
+
+    def take_former_quiet_hours(self) -> list[Destination]:
+        """Return destinations as they were before their quiet hours changed, each once."""
+        former = list(self._former_quiet_hours.values())
+        self._former_quiet_hours.clear()
+        return former
 
     def all_destinations(self) -> Iterable[Destination]:
         """Return the destinations of all organisations, in no order."""
@@ -207,7 +216,7 @@ class Catalog:
         return notes
 
     def _change_of(self, op: CatalogOp) -> tuple[Change, OrganisationId] | None:
-        if isinstance(op, Note):
+        if isinstance(op, Hurry | Note):
             return None
         if isinstance(op, Remove):
             gone = self._all.get((op.kind, op.id))
@@ -231,9 +240,18 @@ class Catalog:
                 before = self._all.get((type(entity), entity.id))
                 if before is not None:
                     self._forget(before)
+                    self._note_quiet_hours(before, entity)
                 self._all[(type(entity), entity.id)] = entity
                 self._learn(entity)
             self._revision = delta.revision
+            for kind, identifier in delta.removed:
+                if kind is Destination:
+                    for told in self._on_destination_removed:
+                        told(DestinationId(identifier))
+
+    def tell_of_removed_destinations(self, told: Callable[[DestinationId], None]) -> None:
+        """Have someone told of each destination that is there no more, by whichever process it was removed."""
+        self._on_destination_removed.append(told)
 
     async def keep_fresh(self) -> None:
         """Fetch other processes' changes for ever."""
@@ -243,6 +261,12 @@ class Catalog:
                 await self.refresh()
             except Unavailable:
                 continue
+
+    def _note_quiet_hours(self, before: Entity, after: Entity) -> None:
+        if not isinstance(before, Destination) or not isinstance(after, Destination):
+            return
+        if before.quiet_hours not in (None, after.quiet_hours):
+            self._former_quiet_hours[before.id, before.quiet_hours] = before
 
     def _of(self, kind: type[EntityT]) -> list[EntityT]:
         return [entity for entity in self._all.values() if isinstance(entity, kind)]

@@ -62,8 +62,8 @@ class Conditions:
 
     def narrow(
         self, found: Sequence[Destination], conditions: Mapping[DestinationId, Condition], event: Event
-    ) -> list[Destination]:
-        """Return those of the destinations that have no condition, or one that the event's data meet.
+    ) -> tuple[list[Destination], int]:
+        """Return those of the destinations that have no condition, or one that the event's data meet; and the steps.
 
         The data are decoded once, and only if one of the destinations has a condition.
         """
@@ -75,7 +75,7 @@ class Conditions:
             condition = conditions.get(destination.id)
             if condition is None or self._holds(evaluation, condition, destination, event):
                 kept.append(destination)
-        return kept
+        return kept, evaluation.spent
 
     def last_failure(self, destination: Destination) -> ConditionFailure | None:
         """Return the last failure of the condition that a destination has now, or None without one."""

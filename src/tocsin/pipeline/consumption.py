@@ -163,12 +163,14 @@ class Consumption:
         since_ms: int | None,
         limit: int,
         offset: int,
+        cursor: bytes | None = None,
     ) -> Page[Standing]:
         """Return events of one type by where the group stands with them, oldest first.
 
         Args:
             state: of the group's transaction; None is what the group may start.
             since_ms: of acceptance, inclusive.
+            cursor: of the page before, instead of ``offset``; its total is not counted again.
         """
         query = StandingQuery(
             organisation_id=consumer.organisation_id,
@@ -177,8 +179,9 @@ class Consumption:
             type=event_type,
             state=state,
             environment=consumer.environment,
+            counted=cursor is None,
         )
-        page = await self._engine.search(query, limit=limit, offset=offset)
+        page = await self._engine.search(query, limit=limit, cursor=cursor, offset=offset)
         rows = [
             Standing(
                 event=row.event,
@@ -189,7 +192,7 @@ class Consumption:
             )
             for row in page.rows
         ]
-        return Page(rows=rows, next_cursor=None, total=page.total, total_is_exact=page.total_is_exact)
+        return Page(rows=rows, next_cursor=page.next_cursor, total=page.total, total_is_exact=page.total_is_exact)
 
     def _lease_until_ms(self, now_ms: int) -> int | None:
         return None if self._lease_ms is None else now_ms + self._lease_ms

@@ -10,29 +10,33 @@ import msgspec
 from tocsin.core.clock import Clock
 from tocsin.core.condition import read_condition
 from tocsin.core.destination import (
-    MASK,
     SECRET_ADDRESS_FIELDS,
+    TELL_PEOPLE,
+    USUAL_CONCURRENCY,
     Destination,
     Filter,
     Format,
+    IncidentStyle,
     SealedSecret,
     Transport,
+    edits_in_vain,
 )
 from tocsin.core.errors import InvalidRequest, NotFound, Unprocessable
-from tocsin.core.event import Dialect, Draft, Environment
+from tocsin.core.event import TEST_TYPE, Dialect, Draft, Environment
 from tocsin.core.headers import header_fault
 from tocsin.core.identifiers import DestinationId, IdSequence, OrganisationId, prefixed
+from tocsin.core.quiet_hours import QuietHours, quiet_hours_fault
 from tocsin.core.retry import NATIVE, RetryPolicy
 from tocsin.core.signature import SECRET_BYTES, make_secret
+from tocsin.pipeline.allowance import Allowance
 from tocsin.pipeline.audit import record_of
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.conditions import ConditionFailure
+from tocsin.pipeline.hidden_values import leads_elsewhere, masked, refuse_hidden, unmasked
 from tocsin.pipeline.ingest import Ingest, Receipt
+from tocsin.pipeline.letting_go import let_go
 from tocsin.pipeline.vault import Vault
-from tocsin.transports.addresses import Place, UrlChecks, parse_url
-
-TEST_TYPE = "tocsin.test"
-"""The type of the event that a destination's test sends."""
+from tocsin.transports.addresses import UrlChecks
 
 SECRETS_MAX = 5
 """Signing secrets that count at once; every one of them adds a signature to each request, so their number is bounded
@@ -49,6 +53,9 @@ class DestinationBounds(msgspec.Struct, frozen=True, kw_only=True):
         retry_wait_max_s: the longest wait of a schedule.
         rotation_grace_ms: how long an old signing secret signs beside the new one.
         condition_characters_max, condition_depth_max: of a filter's condition, its text and its tree.
+        per_organisation_max: destinations of one organisation, whichever routes made them.
+        globs_max: patterns with wildcards in all filters of one organisation together.
+        glob_characters_max: of all these patterns together.
     """
 
     timeout_max_s: float = 60.0
@@ -58,10 +65,18 @@ class DestinationBounds(msgspec.Struct, frozen=True, kw_only=True):
     rotation_grace_ms: int = 24 * 3_600_000
     condition_characters_max: int = 1024
     condition_depth_max: int = 64
+    per_organisation_max: int = 1000
+    globs_max: int = 2000
+    glob_characters_max: int = 20_000
 
 
 class DestinationSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller wants of a new destination; the address still holds its secrets in clear."""
+    """What a caller wants of a new destination; the address still holds its secrets in clear.
+
+    Attributes:
+        concurrency, ordered: None is what is usual for the transport.
+        incidents: None is to edit where that can be done, in order.
+    """
 
     name: str
     transport: Transport
@@ -74,8 +89,10 @@ class DestinationSpec(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = NATIVE
     timeout_s: float = 15.0
     rate_per_s: float | None = None
-    concurrency: int = 32
-    ordered: bool = False
+    concurrency: int | None = None
+    ordered: bool | None = None
+    incidents: IncidentStyle | None = None
+    quiet_hours: QuietHours | None = None
     enabled: bool = True
 
 
@@ -102,6 +119,9 @@ class Destinations:
         self._ids = ids
         self._entropy = entropy
         self._bounds = bounds
+        self._allowance = Allowance(
+            catalog, bounds.per_organisation_max, bounds.globs_max, bounds.glob_characters_max
+        )
 
     def new_id(self) -> DestinationId:
         """Return an id for a destination, for those whose filter names the id itself."""
@@ -123,40 +143,26 @@ class Destinations:
             Unprocessable: ``url_not_allowed`` with PromptJang's words, when the address may not be reached;
                 ``invalid_condition``, when the filter's condition cannot be used.
             InvalidRequest: a bound is broken; ``fields`` says which.
-            Conflict: ``name_taken``.
+            Conflict: ``name_taken``, or a limit of the organisation; see ``Allowance``.
         """
         new_id = self.new_id() if id is None else id
         now_ms = self._clock.now_ms()
         place = organisation_id + new_id
         signing_secret = make_secret(self._entropy(SECRET_BYTES)) if secret is None else secret
-        self._check_bounds(spec)
+        wanted = _destination_of(spec, new_id, organisation_id, now_ms)
+        self._check_bounds(wanted)
+        _check_incidents(wanted)
         self._check_condition(spec.filter)
-        whole = _unmasked(spec.address, {}, spec.transport)
+        whole = unmasked(spec.address, {}, spec.transport)
         await self._check_address(spec.transport, whole)
         address, sealed = self._sealed(spec.transport, whole, place)
-        destination = Destination(
-            id=new_id,
-            organisation_id=organisation_id,
-            name=spec.name,
-            transport=spec.transport,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-            origin=spec.origin,
-            description=spec.description,
+        destination = msgspec.structs.replace(
+            wanted,
             address=address,
             sealed_address=sealed,
             secrets=(SealedSecret(self._vault.seal(signing_secret.encode(), place), now_ms),),
-            success_headers=spec.success_headers,
-            filter=spec.filter,
-            format=spec.format,
-            retry=spec.retry,
-            timeout_s=spec.timeout_s,
-            rate_per_s=spec.rate_per_s,
-            concurrency=spec.concurrency,
-            ordered=spec.ordered,
-            enabled=spec.enabled,
         )
-        await self._catalog.save(destination)
+        await self._allowance.save(destination)
         return self.get(organisation_id, new_id), signing_secret
 
     def get(self, organisation_id: OrganisationId, destination_id: DestinationId) -> Destination:
@@ -177,9 +183,11 @@ class Destinations:
 
         In an address a secret field that is left out keeps its value, and so does every ``***`` within one; a member
         that is None goes, sealed or not. Enabling forgets why and since when it was disabled, and another address
-        starts with a clean slate too: it is not the one that failed.
+        starts with a clean slate too: it is not the one that failed, nor the one of which a remote told something.
+        Other quiet hours let go what the old ones hold back.
 
-        Raises: as ``create``, and NotFound.
+        Raises: as ``create``, NotFound, and Unprocessable: ``hidden_value_required``, where a webhook's new URL has
+            another scheme, host or port, and headers are to be kept.
         """
         before = self.get(organisation_id, destination_id)
         after = msgspec.structs.replace(before, **changes, updated_ms=self._clock.now_ms())
@@ -188,19 +196,20 @@ class Destinations:
         if "address" in changes:
             place = organisation_id + destination_id
             kept = self._vault.target(before).secret_address
-            if _leads_elsewhere(before.address, changes["address"]) and _relies_on(kept, changes["address"]):
-                reason = "a hidden value is not sent to another host: give the headers again, or {} for none"
-                raise InvalidRequest(f"address.headers: {reason}", fields=(("address.headers", reason),))
-            whole = _unmasked(changes["address"], kept, after.transport)
+            if leads_elsewhere(before.address, changes["address"]):
+                refuse_hidden(kept.get("headers", {}), changes["address"])
+            whole = unmasked(changes["address"], kept, after.transport)
             await self._check_address(after.transport, whole)
             address, sealed = self._sealed(after.transport, whole, place)
             after = msgspec.structs.replace(after, address=address, sealed_address=sealed)
             if whole != before.address | kept:
-                after = msgspec.structs.replace(after, failing_since_ms=None)
+                after = msgspec.structs.replace(after, failing_since_ms=None, learned={})
         self._check_bounds(after)
+        if "ordered" in changes or "incidents" in changes:
+            _check_incidents(after)
         if changes.get("enabled") is True:
             after = msgspec.structs.replace(after, disabled_reason=None, failing_since_ms=None)
-        await self._catalog.save(after)
+        await self._allowance.save(after, *let_go(before, after.quiet_hours, after.updated_ms))
         return self.get(organisation_id, destination_id)
 
     async def delete(self, organisation_id: OrganisationId, destination_id: DestinationId) -> None:
@@ -278,7 +287,7 @@ class Destinations:
         target = self._vault.target(destination)
         return [each.secret for each in target.secrets if each.expires_ms is None or each.expires_ms > now_ms]
 
-    def _check_bounds(self, spec: DestinationSpec | Destination) -> None:
+    def _check_bounds(self, spec: Destination) -> None:
         bounds = self._bounds
         faults = [
             (name, reason)
@@ -307,6 +316,10 @@ class Destinations:
         ]
         if faults:
             raise InvalidRequest(f"{faults[0][0]} must be {faults[0][1]}", fields=tuple(faults))
+        quiet_fault = None if spec.quiet_hours is None else quiet_hours_fault(spec.quiet_hours)
+        if quiet_fault is not None:
+            name, reason = f"quiet_hours.{quiet_fault[0]}", quiet_fault[1]
+            raise InvalidRequest(f"{name} {reason}", fields=((name, reason),))
 
     def _check_condition(self, wanted: Filter) -> None:
         if wanted.where is None:
@@ -343,47 +356,44 @@ class Destinations:
     ) -> tuple[dict[str, Any], bytes | None]:
         """Return the address with its secrets masked, and the secrets sealed."""
         secret = {key: value for key, value in address.items() if key in SECRET_ADDRESS_FIELDS[transport] and value}
-        shown = {key: _masked(value) if key in secret else value for key, value in address.items()}
+        shown = {key: masked(value) if key in secret else value for key, value in address.items()}
         return shown, self._vault.seal(msgspec.json.encode(secret), place) if secret else None
 
 
-def _leads_elsewhere(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Return whether a webhook's new URL has another scheme, host or port than its old one."""
-    places = [parse_url(str(address.get("url", ""))) for address in (before, after)]
-    origins = [(place.scheme, place.host, place.port) for place in places if isinstance(place, Place)]
-    return len(origins) == len(places) and origins[0] != origins[1]
+def _destination_of(
+    spec: DestinationSpec, destination_id: DestinationId, organisation_id: OrganisationId, now_ms: int
+) -> Destination:
+    """Return the destination that a caller wants, without its address and its signing secret."""
+    told = {name: getattr(spec, name) for name in ("concurrency", "ordered", "incidents")}
+    ordered = spec.transport in TELL_PEOPLE if spec.ordered is None else spec.ordered
+    is_vain = edits_in_vain(spec.transport, IncidentStyle.EDIT, ordered=ordered)
+    usual = {
+        "ordered": ordered,
+        "incidents": IncidentStyle.POST if is_vain else IncidentStyle.EDIT,
+        **({"concurrency": USUAL_CONCURRENCY[spec.transport]} if spec.transport in USUAL_CONCURRENCY else {}),
+    }
+    return Destination(
+        id=destination_id,
+        organisation_id=organisation_id,
+        name=spec.name,
+        transport=spec.transport,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        origin=spec.origin,
+        description=spec.description,
+        success_headers=spec.success_headers,
+        filter=spec.filter,
+        format=spec.format,
+        retry=spec.retry,
+        timeout_s=spec.timeout_s,
+        rate_per_s=spec.rate_per_s,
+        quiet_hours=spec.quiet_hours,
+        enabled=spec.enabled,
+        **(usual | {name: value for name, value in told.items() if value is not None}),
+    )
 
 
-def _relies_on(kept: dict[str, Any], given: dict[str, Any]) -> bool:
-    """Return whether an address leaves stored headers in place, all of them or some by their mask."""
-    if not kept.get("headers"):
-        return False
-    headers = given.get("headers")
-    return "headers" not in given or (isinstance(headers, dict) and MASK in headers.values())
-
-
-def _unmasked(given: dict[str, Any], kept: dict[str, Any], transport: Transport) -> dict[str, Any]:
-    """Return an address with the stored secrets where it leaves them out or masks them, and without what is None."""
-    secrets = SECRET_ADDRESS_FIELDS[transport]
-    whole = {name: value for name, value in kept.items() if name in secrets}
-    for name, value in given.items():
-        whole[name] = _filled(value, kept.get(name), f"address.{name}") if name in secrets else value
-    return {name: value for name, value in whole.items() if value is not None}
-
-
-def _filled(value: Any, kept: Any, path: str) -> Any:
-    if isinstance(value, dict):
-        known = kept if isinstance(kept, dict) else {}
-        return {
-            name: _filled(each, known.get(name), f"{path}.{name}") for name, each in value.items() if each is not None
-        }
-    if value != MASK:
-        return value
-    if kept is None:
-        reason = f"{MASK} stands for a stored value, and there is none"
-        raise InvalidRequest(f"{path}: {reason}", fields=((path, reason),))
-    return kept
-
-
-def _masked(value: Any) -> Any:
-    return dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK
+def _check_incidents(wanted: Destination) -> None:
+    if edits_in_vain(wanted.transport, wanted.incidents, ordered=wanted.ordered):
+        fault = "must be post where ordered is false: without an order nobody knows which message came last"
+        raise InvalidRequest(f"incidents {fault}", fields=(("incidents", fault),))

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 import structlog
 
 from tocsin.core.clock import Clock
-from tocsin.core.delivery import Deferred, Delivered, DeliveryState, ErrorClass, Lease, Outcome, Rejected
+from tocsin.core.delivery import Delivered, DeliveryState, Lease, Outcome
 from tocsin.core.destination import Destination, Transport
 from tocsin.core.errors import TocsinError
 from tocsin.core.identifiers import DestinationId
+from tocsin.core.quiet_hours import may_wait, quiet_until_ms
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import Finished, RetryAt, Settlement
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.first_attempts import FirstAttempts
+from tocsin.pipeline.judging import Health, Judge, Learned
 from tocsin.pipeline.lane import Lane, LaneLimits
+from tocsin.pipeline.lanes import Lanes
+from tocsin.pipeline.letting_go import Stragglers
 from tocsin.pipeline.reporting import AttemptReports
 from tocsin.pipeline.room import Room
 from tocsin.pipeline.settling import Settler, broken, settlement_of
@@ -30,18 +33,6 @@ from tocsin.transports import protocol
 from tocsin.transports.protocol import Shipment, Target
 
 _log = structlog.get_logger("tocsin.dispatcher")
-
-
-class Health(Protocol):
-    """Who keeps an eye on destinations over days."""
-
-    def succeeded(self, destination: Destination) -> None:
-        """Note that something arrived."""
-        ...
-
-    def failed(self, destination: Destination, *, dead: bool) -> None:
-        """Note that an attempt failed; ``dead`` when the remote said that nothing will ever be taken there."""
-        ...
 
 
 class DispatchLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +73,7 @@ class Dispatcher:
         random: uniform numbers in [0, 1), for jitter.
         reports: who is told of each attempt; None tells the metrics and, of failed ones, the log.
         on_verdicts: called with what was recorded, and of each whether its lease still stood.
+        on_learned: called with what a remote told of a destination's address.
     """
 
     def __init__(
@@ -99,22 +91,23 @@ class Dispatcher:
         limits: DispatchLimits,
         reports: AttemptReports | None = None,
         on_verdicts: Callable[[Sequence[Settlement], Sequence[bool]], None] | None = None,
+        on_learned: Learned | None = None,
     ) -> None:
         self._engine = engine
         self._catalog = catalog
-        self._vault = vault
         self._transports = transports
-        self._health = health
+        self._judge = Judge(health=health, clock=clock, metrics=metrics, on_learned=on_learned)
         self._clock = clock
         self._random = random
         self._metrics = metrics
         self._reports = AttemptReports(metrics) if reports is None else reports
         self._limits = limits
-        self._lanes: dict[DestinationId, Lane] = {}
-        self._targets: dict[DestinationId, Target] = {}
+        self._lanes = Lanes(catalog, vault, limits.lane)
         self._room = Room(held_max=limits.held_max, sending_max=limits.sending_max)
         self._under_way = UnderWay()
-        self._settler = Settler(engine, on_settled=metrics.settled, on_verdicts=on_verdicts)
+        self._settler = Settler(engine, on_settled=metrics.settled, on_verdicts=self._recorded)
+        self._on_verdicts = on_verdicts
+        self._stragglers = Stragglers(engine, catalog, clock)
         self._claim_wanted = asyncio.Event()
         self._first_attempts = first_attempts
         self._stopping = False
@@ -123,7 +116,7 @@ class Dispatcher:
         metrics.held.follow(lambda: self._room.held)
         metrics.sending.follow(lambda: self._room.sending)
         metrics.settling.follow(lambda: self._settler.waiting)
-        metrics.breakers_open.follow(lambda: sum(each.is_open(clock.monotonic_s()) for each in self._lanes.values()))
+        metrics.breakers_open.follow(lambda: self._lanes.breakers_open(clock.monotonic_s()))
 
     # -- life -------------------------------------------------------------------------------------------
 
@@ -143,7 +136,7 @@ class Dispatcher:
         """
         self._stopping = True
         now_ms = self._clock.now_ms()
-        for lane in self._lanes.values():
+        for _, lane in self._lanes.all():
             self._give_back(lane, lane.queue, now_ms)
         self._claim_wanted.set()
         try:
@@ -166,7 +159,7 @@ class Dispatcher:
 
     def reserve(self, destination: Destination) -> bool:
         """Return whether one more delivery can be sent soon; a place is then kept for it."""
-        lane = self._lane(destination.id)
+        lane = self._lanes.of(destination.id)
         if (
             self._stopping
             or destination.paused
@@ -181,8 +174,9 @@ class Dispatcher:
 
     def release(self, destination_id: DestinationId) -> None:
         """Give a reserved place back."""
-        self._lane(destination_id).reserved -= 1
+        self._lanes.of(destination_id).reserved -= 1
         self._room.held -= 1
+        self._lanes.drop_if_gone(destination_id)
 
     def lease_until_ms(self) -> int:
         """Return until when what is leased now belongs to this process."""
@@ -192,7 +186,7 @@ class Dispatcher:
         """Send these; each has a reserved place."""
         touched = []
         for lease in leases:
-            lane = self._lane(lease.destination_id)
+            lane = self._lanes.of(lease.destination_id)
             lane.reserved -= 1
             lane.queue.append(lease)
             touched.append(lease.destination_id)
@@ -206,6 +200,10 @@ class Dispatcher:
             await self._engine.wait(self._limits.poll_s)
             self._claim_wanted.set()
             self._give_up_silent_ones()
+            try:
+                await self._stragglers.let_go(settled=self._settler.is_idle)
+            except TocsinError as error:
+                _log.warning("held_back_not_let_go", error=error.detail)
 
     async def _claim_for_ever(self) -> None:
         while not self._stopping:
@@ -228,13 +226,19 @@ class Dispatcher:
             lease_until_ms=self.lease_until_ms(),
             skip=self._unable(),
         )
+        if any(self._catalog.any_destination(lease.destination_id) is None for lease in leases):
+            # Another process may have made it a moment ago. What is unknown after this is gone, and is cancelled.
+            await self._catalog.refresh()
         new = [lease for lease in leases if not self._under_way.adopt(lease)]
         for lease in new:
-            self._lane(lease.destination_id).queue.append(lease)
+            self._lanes.of(lease.destination_id).came(lease)
         self._room.held += len(new)
         for destination_id, count in Counter(lease.destination_id for lease in new).items():
+            lane, destination = self._lanes.of(destination_id), self._catalog.any_destination(destination_id)
             if count >= self._limits.claim_per_destination:
-                self._lane(destination_id).backlogged = True
+                lane.backlogged = True
+            if destination is not None and destination.concurrency == 1:
+                lane.line_up()
             self._pump(destination_id)
         if len(leases) == room:
             self._claim_wanted.set()
@@ -243,7 +247,7 @@ class Dispatcher:
         """Return the destinations that cannot take anything now."""
         now_s = self._clock.monotonic_s()
         unable = set(self._catalog.idle_destinations)
-        for destination_id, lane in self._lanes.items():
+        for destination_id, lane in self._lanes.all():
             if not lane.has_room(now_s) or not self._room.may_hold(lane):
                 lane.backlogged = True
                 unable.add(destination_id)
@@ -251,26 +255,23 @@ class Dispatcher:
 
     # -- sending ----------------------------------------------------------------------------------------
 
-    def _lane(self, destination_id: DestinationId) -> Lane:
-        lane = self._lanes.get(destination_id)
-        if lane is None:
-            lane = self._lanes[destination_id] = Lane(self._limits.lane)
-        return lane
-
     def _pump(self, destination_id: DestinationId) -> None:
         """Start what this destination may be sent now."""
-        lane = self._lanes[destination_id]
-        destination = self._catalog.any_destination(destination_id)
+        lane, destination = self._lanes.of(destination_id), self._catalog.any_destination(destination_id)
         if destination is None:
             self._cancel_all(lane)
-            self._targets.pop(destination_id, None)
+            self._lanes.drop_if_gone(destination_id)
             return
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         if self._stopping or destination.paused or not destination.enabled or lane.is_open(now_s):
             self._give_back(lane, lane.queue, now_ms)
             return
+        quiet_ms = quiet_until_ms(destination.quiet_hours, now_ms)
         enough_ms = now_ms + round(destination.timeout_s * 1000) + LEASE_MARGIN_MS
         while lane.queue and lane.may_send(destination, now_s):
+            if quiet_ms is not None and may_wait(lane.queue[0].event):
+                self._give_back(lane, [lane.queue[0]], quiet_ms)
+                continue
             if lane.queue[0].until_ms < enough_ms:
                 self._give_back(lane, [lane.queue[0]], now_ms + _TOO_SHORT_WAIT_MS)
                 continue
@@ -299,25 +300,19 @@ class Dispatcher:
         left_ms = lease.until_ms - _OUTCOME_MARGIN_MS - self._clock.now_ms()
         self._under_way.begin(shipment, until_s=self._clock.monotonic_s() + left_ms / 1000)
         try:
-            shipment = Shipment(lease, self._target(destination))
+            shipment = Shipment(lease, self._lanes.target(destination))
             self._transports[destination.transport].start(shipment, self._done)
         except Exception as fault:  # noqa: BLE001  a fault of ours in one attempt must not stop the others
             _log.error("attempt_broke", destination=destination.id.hex(), exc_info=fault)
             outcome = broken(self._clock.now_ms(), f"internal error: {type(fault).__name__}")
             asyncio.get_running_loop().call_soon(self._done, shipment, outcome)
 
-    def _target(self, destination: Destination) -> Target:
-        target = self._targets.get(destination.id)
-        if target is None or target.destination is not destination:
-            target = self._targets[destination.id] = self._vault.target(destination)
-        return target
-
     def _done(self, shipment: Shipment, outcome: Outcome) -> None:
         destination = shipment.target.destination
         lease = self._under_way.end(shipment)
         if lease is None:
             return  # told twice, or too late: by a transport that broke after it had told once, or was silent
-        lane = self._lanes[destination.id]
+        lane = self._lanes.of(destination.id)
         lane.sending -= 1
         self._room.sending -= 1
         self._room.held -= 1
@@ -326,9 +321,14 @@ class Dispatcher:
         )
         self._settler.add(settlement)
         self._reports.note(destination, settlement, outcome)
-        self._judge(destination, lane, outcome)
+        away_s = self._judge.heed(destination, lane, outcome)
+        if away_s:
+            self._give_back(lane, lane.queue, self._clock.now_ms() + round(away_s * 1000))
+            asyncio.get_running_loop().call_later(away_s, self._claim_wanted.set)
         if isinstance(settlement.then, RetryAt):
             self._claim_at(settlement.then.due_ms)
+            if outcome.rest_s and not away_s and destination.concurrency == 1:
+                lane.expect(lease.delivery_id, self._clock.monotonic_s(), outcome.rest_s)
         self._first_attempts.tell(lease.delivery_id, delivered=isinstance(outcome, Delivered))
         if self._room.waiting:
             if lane.queue:
@@ -339,6 +339,7 @@ class Dispatcher:
         if not lane.queue and lane.backlogged:
             lane.backlogged = False
             self._claim_wanted.set()
+        self._lanes.drop_if_gone(destination.id)
         if self._room.eased():
             self._claim_wanted.set()
         if self._stopping and not self._room.sending:
@@ -358,24 +359,10 @@ class Dispatcher:
             _log.error("attempt_without_outcome", destination=shipment.target.destination.id.hex())
             self._done(shipment, broken(self._clock.now_ms(), "internal error: no outcome was told"))
 
-    def _judge(self, destination: Destination, lane: Lane, outcome: Outcome) -> None:
-        """Let the breaker and the watch over days know how it went."""
-        if isinstance(outcome, Delivered):
-            if lane.failures or destination.failing_since_ms is not None:
-                lane.succeeded()
-                self._health.succeeded(destination)
-            return
-        attempt = outcome.attempt
-        dead = isinstance(outcome, Rejected) and outcome.disable
-        # What is our own fault, or only a request for patience, says nothing against the receiver.
-        if not isinstance(outcome, Deferred) or (outcome.counted and attempt.error_class is not ErrorClass.INTERNAL):
-            self._health.failed(destination, dead=dead)
-        now_s = self._clock.monotonic_s()
-        if lane.failed(now_s):
-            self._metrics.breaker_opened()
-            wait_s = lane.open_until_s - now_s
-            self._give_back(lane, lane.queue, self._clock.now_ms())
-            asyncio.get_running_loop().call_later(wait_s, self._claim_wanted.set)
+    def _recorded(self, settlements: Sequence[Settlement], verdicts: Sequence[bool]) -> None:
+        self._reports.recorded(settlements, verdicts)
+        if self._on_verdicts is not None:
+            self._on_verdicts(settlements, verdicts)
 
     def _claim_at(self, due_ms: int) -> None:
         """Look for due work at that time, if it is near; the poll finds what is farther away."""

@@ -60,6 +60,7 @@ class DestinationHealth:
         self._suspicions: dict[DestinationId, _Suspicion] = {}
         self._changes: dict[DestinationId, tuple[Destination, str]] = {}
         self._wanted = asyncio.Event()
+        catalog.tell_of_removed_destinations(self._forget)
 
     def succeeded(self, destination: Destination) -> None:
         """Note that something arrived."""
@@ -69,15 +70,15 @@ class DestinationHealth:
         if current is not None and current.failing_since_ms is not None:
             self._want(destination, _RECOVERED)
 
-    def failed(self, destination: Destination, *, dead: bool) -> None:
-        """Note that an attempt failed; ``dead`` when the remote said that nothing will ever be taken there."""
+    def failed(self, destination: Destination, *, dead: str | None) -> None:
+        """Note that an attempt failed; ``dead`` is how the remote said that nothing will ever be taken there."""
         current = self._catalog.any_destination(destination.id)
         if current is None or not current.enabled or not _same_address(current, destination):
             return
         now_ms = self._clock.now_ms()
         since_ms = self._since_ms(current, now_ms)
-        if dead:
-            self._want(destination, "the receiver answered 410 Gone")
+        if dead is not None:
+            self._want(destination, dead)
         elif now_ms - since_ms >= self._limits.disable_after_ms:
             self._want(destination, f"every attempt failed for {self._limits.disable_after_ms // DAY_MS} days")
         elif current.failing_since_ms is None and now_ms - since_ms >= self._limits.note_after_ms:
@@ -97,6 +98,10 @@ class DestinationHealth:
         if change != _FAILING or destination.id not in self._changes:
             self._changes[destination.id] = (destination, change)
             self._wanted.set()
+
+    def _forget(self, destination_id: DestinationId) -> None:
+        self._suspicions.pop(destination_id, None)
+        self._changes.pop(destination_id, None)
 
     async def keep(self, ingest: Ingest) -> None:
         """Write down what was noted, for ever."""

@@ -1,9 +1,12 @@
-"""Doing what jobs ask for: in small batches, at a bounded rate, one job of an organisation at a time."""
+"""Doing what jobs ask for: in small batches, at a bounded rate, one job of an organisation at a time.
+
+Organisations take turns, each a batch at a time, so that none waits for the end of another's job.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -31,7 +34,7 @@ class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
         events_per_s: events or deliveries of one job in a second.
         batch_max: of them in one batch, which is what a crash repeats; never more than a second's worth.
         at_once_max: of them read and stored at once; an event may hold a mebibyte.
-        running_max: jobs under way at once, of as many organisations.
+        running_max: batches under way at once, of as many organisations; more organisations take turns.
         queued_max: jobs of one organisation that may wait.
         look_every_s: how often jobs are looked for that nobody told of.
         pause_s: before a store that did not answer is asked again.
@@ -65,19 +68,25 @@ class JobRunner:
         self._wanted = asyncio.Event()
         self._stopping = asyncio.Event()
         self._running: dict[OrganisationId, asyncio.Task[None]] = {}
+        self._left: dict[OrganisationId, float] = {}
+        """Until when an organisation's jobs are left to another process, which did a batch before this one did."""
+        self._last: OrganisationId | None = None
 
     def wake(self) -> None:
         """Look for jobs now."""
         self._wanted.set()
 
     async def keep(self) -> None:
-        """Look for jobs and begin them, for ever; those that were under way when the last process ended go first."""
+        """Look for jobs and give them their turns, for ever; those that the last process left are among them."""
         while not self._stopping.is_set():
             self._wanted.clear()
-            with suppress(Unavailable):
-                await self._begin_jobs()
+            wait_s = self._limits.look_every_s
+            try:
+                await self._begin_turns()
+            except Unavailable:
+                wait_s = self._limits.pause_s
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.look_every_s):
+                async with asyncio.timeout(wait_s):
                     await self._wanted.wait()
 
     async def stop(self, patience_s: float) -> None:
@@ -90,21 +99,38 @@ class JobRunner:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _begin_jobs(self) -> None:
+    async def _begin_turns(self) -> None:
         free = self._limits.running_max - len(self._running)
         if free <= 0:
             return
-        found = await self._engine.open_jobs(self._limits.running_max + len(self._running))
-        for job in [each for each in found if each.organisation_id not in self._running][:free]:
+        # Whoever is at work now may be done before the store has answered, and is then found as it was before.
+        now_s = self._clock.monotonic_s()
+        self._left = {each: until_s for each, until_s in self._left.items() if until_s > now_s}
+        busy = self._running.keys() | self._left.keys()
+        found = await self._next_in_turn()
+        for job in [each for each in found if each.organisation_id not in busy][:free]:
             if self._stopping.is_set():
                 return
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._running[job.organisation_id] = task
+            self._last = job.organisation_id
+
+    async def _next_in_turn(self) -> list[Job]:
+        """Return a job of each organisation, from the one behind the last that had a turn on, and around."""
+        # As many as may be under way: what is left without those that are is enough for the free places.
+        most = self._limits.running_max + len(self._left)
+        found = await self._engine.open_jobs(most, after=self._last)
+        if self._last is not None and len(found) < most:
+            seen = {each.organisation_id for each in found}
+            found += [each for each in await self._engine.open_jobs(most) if each.organisation_id not in seen]
+        return found
 
     async def _run(self, job: Job) -> None:
-        course = _Course(job, self._works[job.kind], self._engine, self._clock, self._limits, self._stopping)
+        turn = _Turn(job, self._works[job.kind], self._engine, self._clock, self._limits, self._stopping)
         try:
-            await course.run()
+            await turn.take()
+            if turn.lost:
+                self._left[job.organisation_id] = self._clock.monotonic_s() + 2 * self._limits.look_every_s
         except _Stopped:
             pass
         except Exception as fault:  # noqa: BLE001  not even its failure could be written down: it is begun again
@@ -117,8 +143,8 @@ class JobRunner:
             self.wake()
 
 
-class _Course:
-    """One job on its way."""
+class _Turn:
+    """One batch of a job, with which the next one is written down."""
 
     def __init__(
         self, job: Job, work: Work, engine: Engine, clock: Clock, limits: JobLimits, stopping: asyncio.Event
@@ -130,19 +156,20 @@ class _Course:
         self._limits = limits
         self._stopping = stopping
         self._free_from_s = clock.monotonic_s()
-        self._uncounted = Tried(0, 0)
-        """What the batch came to that the store has not been told of."""
+        self._tried = Tried(0, 0)
+        """What the batch came to so far; the store is told of it with the step behind the batch."""
+        self._refused = False
+        self.lost = False
+        """Whether another process had done the batch before; what it came to is counted once."""
 
-    async def run(self) -> None:
-        """Go on from where the job is written down to its end.
+    async def take(self) -> None:
+        """Do the batch that is written down; return once its time by the rate is over too.
 
         Raises:
             _Stopped: the gateway is going down.
         """
         try:
-            goes_on = await self._step(rules.begin(self._job, now_ms=self._clock.now_ms()))
-            while goes_on:
-                goes_on = await self._batch()
+            await self._batch()
         except _Stopped:
             raise
         except TocsinError as error:
@@ -150,28 +177,41 @@ class _Course:
         except Exception as fault:  # noqa: BLE001  whatever broke, the job must not be tried for ever
             _log.exception("job_broke", job=self._job.id.hex(), exc_info=fault)
             await self._fail(_BROKE)
+        await self._wait_for_room(0)
 
-    async def _batch(self) -> bool:
-        """Do the batch that is written down, and write down the next; return whether the job goes on."""
-        job = self._job
+    async def _batch(self) -> None:
+        if self._job.state is not JobState.CANCELLED:
+            self._job = _must(rules.begin(self._job, now_ms=self._clock.now_ms()))
+        await self._carry_out(self._job)
+        is_last = self._job.exhausted or self._job.state is JobState.CANCELLED
+        portion = None if is_last else await self._next(self._job)
+        await self._settle(lambda job: self._behind_batch(job, portion))
+
+    def _behind_batch(self, job: Job, portion: Portion | None) -> Job:
+        now_ms = self._clock.now_ms()
         if job.batch:
-            await self._carry_out(job)
-            job = _must(rules.count(job, done=self._uncounted.done, failed=self._uncounted.failed))
-        if job.exhausted:
-            return await self._step(rules.finish(job, now_ms=self._clock.now_ms()))
-        portion = await self._next(job)
-        return await self._step(rules.take(job, b"".join(portion.ids), portion.cursor))
+            job = _must(rules.count(job, done=self._tried.done, failed=self._tried.failed, now_ms=now_ms))
+        if job.state is JobState.CANCELLED:
+            return job
+        if portion is None:
+            return _must(rules.finish(job, now_ms=now_ms))
+        return _must(rules.take(job, b"".join(portion.ids), portion.cursor))
+
+    async def _fail(self, error: str) -> None:
+        now_ms, tried = self._clock.now_ms(), self._tried
+        await self._settle(
+            lambda job: _must(rules.fail(job, error, done=tried.done, failed=tried.failed, now_ms=now_ms))
+        )
 
     async def _carry_out(self, job: Job) -> None:
-        self._uncounted = Tried(0, 0)
         step = max(1, self._limits.at_once_max) * _ID_BYTES
         for start in range(0, len(job.batch), step):
             part = job.batch[start : start + step]
             ids = [part[at : at + _ID_BYTES] for at in range(0, len(part), _ID_BYTES)]
             await self._wait_for_room(len(ids))
             tried = await self._carry_out_part(job, ids)
-            before = self._uncounted
-            self._uncounted = Tried(before.done + tried.done, before.failed + tried.failed)
+            before = self._tried
+            self._tried = Tried(before.done + tried.done, before.failed + tried.failed)
 
     async def _carry_out_part(self, job: Job, ids: list[bytes]) -> Tried:
         while True:
@@ -209,57 +249,41 @@ class _Course:
         if self._stopping.is_set():
             raise _Stopped
 
-    async def _step(self, after: Job | JobRefusal) -> bool:
-        """Write down where the job stands; return whether it goes on."""
-        if isinstance(after, JobRefusal):
-            return False
-        saved = await self._saved_at_last(after)
-        self._uncounted = Tried(0, 0)
-        if saved is None or saved.state is not JobState.RUNNING:
-            self._tell(saved)
-            return False
-        self._job = saved
-        return True
+    async def _settle(self, step: Callable[[Job], Job]) -> None:
+        """Write a step down; where the job was cancelled meanwhile, its batch is settled by the same step."""
+        stands = await self._write_down(step(self._job))
+        # Whoever comes first writes down another batch; only a cancellation leaves this one where it is.
+        self.lost = stands is not None and self._refused and stands.batch != self._job.batch
+        if stands is not None and stands.ended_ms is None and stands.batch and stands.batch == self._job.batch:
+            await self._write_down(step(stands))
 
-    async def _saved_at_last(self, after: Job) -> Job | None:
+    async def _write_down(self, after: Job) -> Job | None:
+        """Save the job unless somebody else did so before; return it as it stands then."""
+        in_doubt = False
         while True:
             try:
-                return await self._saved(after)
+                (result,) = await self._engine.job_write([SaveJob(after)])
+                # One that was not answered may have been saved: then it is this process that came before.
+                self._refused = result is JobResult.CHANGED_MEANWHILE and not in_doubt
+                (stands,) = await self._engine.find(Job, after.organisation_id, [after.id])
             except Unavailable:
+                in_doubt = True
                 await self._pause(self._limits.pause_s)
-
-    async def _saved(self, after: Job) -> Job | None:
-        """Return the job as it stands now, saved or as somebody else left it; its batch is counted if cancelled."""
-        (result,) = await self._engine.job_write([SaveJob(after)])
-        stands = await self._find()
-        if result is JobResult.DONE or stands is None or stands.state is not JobState.CANCELLED or not stands.batch:
+                continue
+            if stands is not None and stands.ended_ms is not None:
+                self._tell(stands)
             return stands
-        counted = rules.count(stands, done=self._uncounted.done, failed=self._uncounted.failed)
-        await self._engine.job_write([SaveJob(_must(counted))])
-        return await self._find()
 
-    async def _find(self) -> Job | None:
-        (found,) = await self._engine.find(Job, self._job.organisation_id, [self._job.id])
-        return found
-
-    async def _fail(self, error: str) -> None:
-        now_ms = self._clock.now_ms()
-        job = _must(rules.begin(self._job, now_ms=now_ms))
-        if self._uncounted != Tried(0, 0):
-            job = _must(rules.count(job, done=self._uncounted.done, failed=self._uncounted.failed))
-        await self._step(rules.fail(job, error, now_ms=now_ms))
-
-    def _tell(self, job: Job | None) -> None:
-        if job is not None:
-            _log.info(
-                "job_ended",
-                job=job.id.hex(),
-                kind=job.kind.value,
-                state=job.state.value,
-                done=job.done,
-                failed=job.failed,
-                error=job.error,
-            )
+    def _tell(self, job: Job) -> None:
+        _log.info(
+            "job_ended",
+            job=job.id.hex(),
+            kind=job.kind.value,
+            state=job.state.value,
+            done=job.done,
+            failed=job.failed,
+            error=job.error,
+        )
 
 
 def _must(step: Job | JobRefusal) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from tocsin.core.errors import Conflict, NotFound
 from tocsin.core.identifiers import DestinationId, IdSequence, OrganisationId, prefixed
 from tocsin.core.job import Job, JobId, JobKind, JobRefusal, JobState
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import DeliveryQuery, EventQuery, JobQuery, JobResult, SaveJob
+from tocsin.engine.rows import DeliveryQuery, EventQuery, JobQuery, JobResult, Query, SaveJob
 from tocsin.pipeline.audit import record_of
 from tocsin.pipeline.job_work import written
 from tocsin.pipeline.recovery import GIVEN_UP
@@ -28,7 +29,7 @@ _CANCEL_TRIES_MAX = 20
 
 
 class Count(msgspec.Struct, frozen=True):
-    """How much a job would be about; ``exact`` False where counting stopped at the engine's bound."""
+    """How much a job would be about; at least so much where ``exact`` is False: the time to count was up."""
 
     count: int
     exact: bool
@@ -63,8 +64,35 @@ class Jobs:
         """
         if query is None:
             return Count(0, exact=True)
-        page = await self._engine.search(_replayable(query), limit=1)
-        return Count(page.total, page.total_is_exact)
+        return await self._count(_replayable(query))
+
+    async def count_missed(
+        self,
+        organisation_id: OrganisationId,
+        destination_id: DestinationId,
+        *,
+        environment: Environment,
+        since_ms: int,
+        until_ms: int | None = None,
+        phases: frozenset[DeliveryPhase] = GIVEN_UP,
+    ) -> Count:
+        """Return how many deliveries a recovery would take; the arguments are those of ``recovery``.
+
+        Raises:
+            Unavailable: ``search_too_long``.
+        """
+        return await self._count(
+            DeliveryQuery(
+                organisation_id=organisation_id,
+                destination_id=destination_id,
+                since_ms=since_ms,
+                until_ms=until_ms,
+                environment=environment,
+                phases=phases,
+                unreplayed=True,
+                with_data=False,
+            )
+        )
 
     async def replay(
         self,
@@ -138,7 +166,7 @@ class Jobs:
             with_data=False,
             ascending=True,
         )
-        page = await self._engine.search(query, limit=1)
+        count = await self._count(query)
         return await self._ask(
             Job(
                 id=JobId(self._ids.make(now_ms)),
@@ -148,8 +176,8 @@ class Jobs:
                 environment=environment,
                 wanted=dict(wanted),
                 plan=written(query),
-                total=page.total,
-                total_is_exact=page.total_is_exact,
+                total=count.count,
+                total_is_exact=count.exact,
             )
         )
 
@@ -165,7 +193,7 @@ class Jobs:
         return found
 
     async def cancel(self, organisation_id: OrganisationId, job_id: JobId) -> Job:
-        """Stop a job; its batch under way is still done, and nothing of what was done is taken back.
+        """Stop a job; its batch under way is still done, after a crash too, and nothing is taken back.
 
         Raises:
             NotFound: the organisation has none of this id.
@@ -181,6 +209,10 @@ class Jobs:
             if result is JobResult.DONE:
                 return await self.get(organisation_id, job_id)
         raise Conflict("it was changed meanwhile; read it again", code="changed_meanwhile")
+
+    async def _count(self, query: Query[Any]) -> Count:
+        page = await self._engine.search(msgspec.structs.replace(query, thorough=True), limit=1)
+        return Count(page.total, page.total_is_exact)
 
     async def _ask(self, job: Job) -> Job:
         queued = JobQuery(organisation_id=job.organisation_id, state=JobState.QUEUED)

@@ -48,10 +48,14 @@ class Measuring:
             try:
                 self._show(await self._engine.measure())
             except TocsinError:
-                for gauge in (self._metrics.queue, self._metrics.oldest_due, self._metrics.mailbox):
-                    gauge.read = lambda: None
+                self._hide()
             self._show_catalog()
             self._again_s = self._clock.monotonic_s() + self._limits.every_s
+
+    def _hide(self) -> None:
+        metrics = self._metrics
+        for gauge in (metrics.queue, metrics.oldest_due, metrics.mailbox, metrics.store_bytes, metrics.store_free):
+            gauge.read = lambda: None
 
     def _show(self, measures: Measures) -> None:
         """Show the queue; what waits for a destination that is paused or disabled is nobody's to hurry."""
@@ -74,8 +78,8 @@ class Measuring:
         metrics.oldest_due.set(waited_ms / 1000)
         metrics.mailbox.set(measures.mailbox_items)
         metrics.store_bytes.read = lambda: {(name,): size for name, size in measures.file_bytes.items()}
-        if measures.free_bytes is not None:
-            metrics.store_free.set(measures.free_bytes)
+        free_bytes = measures.free_bytes
+        metrics.store_free.read = lambda: None if free_bytes is None else {(): free_bytes}
 
     def _show_catalog(self) -> None:
         sizes = self._catalog.sizes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tocsin.core.clock import Clock
+from tocsin.core.errors import Conflict
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, OrganisationId
 from tocsin.core.organisation import GRANTABLE_SCOPES, Organisation, Scope
 from tocsin.pipeline.catalog import Catalog
@@ -20,11 +21,18 @@ class FirstKeys(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def provision(catalog: Catalog, keys: Keys, clock: Clock) -> FirstKeys | None:
-    """Make the default organisation with its keys; return them, or None where that was done before."""
+    """Make the default organisation with its keys; return them, or None where that was done before.
+
+    Of processes that start at once on one store, one does it.
+    """
     if catalog.organisations():
         return None
     organisation = Organisation(id=DEFAULT_ORGANISATION, name="default", created_ms=clock.now_ms())
-    return await make_keys(catalog, keys, organisation)
+    try:
+        return await make_keys(catalog, keys, organisation)
+    except Conflict:
+        await catalog.refresh()
+        return None
 
 
 async def make_keys(catalog: Catalog, keys: Keys, *also: Organisation) -> FirstKeys:

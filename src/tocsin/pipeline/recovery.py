@@ -6,10 +6,11 @@ import msgspec
 
 from tocsin.core.clock import Clock
 from tocsin.core.delivery import DeliveryPhase
+from tocsin.core.environment import Environment
 from tocsin.core.errors import Unprocessable
 from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId, prefixed
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import AmendmentResult, DeliveryQuery, DeliveryRow, Note, Page, Retry
+from tocsin.engine.rows import AmendmentResult, DeliveryQuery, Note, Retry
 from tocsin.pipeline.audit import record_of
 
 GIVEN_UP = frozenset({DeliveryPhase.EXPIRED})
@@ -46,10 +47,10 @@ class Recovery:
         organisation_id: OrganisationId,
         destination_id: DestinationId,
         *,
+        environment: Environment,
         since_ms: int,
         until_ms: int | None = None,
         phases: frozenset[DeliveryPhase] = GIVEN_UP,
-        dry_run: bool = False,
     ) -> int:
         """Send again what a destination missed, oldest first; return how many deliveries that is, once it is done.
 
@@ -60,9 +61,9 @@ class Recovery:
         one that breaks off may be started again.
 
         Args:
+            environment: of the events whose deliveries are meant.
             since_ms, until_ms: both inclusive, of the event's acceptance.
             phases: which deliveries, by how they stand now.
-            dry_run: only count.
 
         Raises:
             Unprocessable: ``too_many``, over ``deliveries_max``; nothing was done.
@@ -72,16 +73,13 @@ class Recovery:
             destination_id=destination_id,
             since_ms=since_ms,
             until_ms=until_ms,
+            environment=environment,
             phases=phases,
             unreplayed=True,
             with_data=False,
+            counted=False,
         )
-        first = await self._engine.search(query, limit=self._limits.page_rows)
-        if dry_run and first.total_is_exact:
-            return first.total
-        found = await self._collect(query, first)
-        if dry_run:
-            return len(found) // _ID_BYTES
+        found = await self._collect(query)
         record = record_of(
             "destination.recovered", prefixed("dst", destination_id), {"count": len(found) // _ID_BYTES}
         )
@@ -90,10 +88,12 @@ class Recovery:
             await self._engine.catalog_write([Note(record)])
         return await self._put_back(organisation_id, found)
 
-    async def _collect(self, query: DeliveryQuery, page: Page[DeliveryRow]) -> bytearray:
+    async def _collect(self, query: DeliveryQuery) -> bytearray:
         """Return the ids of all that the query matches, newest first, one behind the other."""
         found = bytearray()
+        cursor: bytes | None = None
         while True:
+            page = await self._engine.search(query, limit=self._limits.page_rows, cursor=cursor)
             for row in page.rows:
                 found += row.delivery.id
             if len(found) > self._limits.deliveries_max * _ID_BYTES:
@@ -103,7 +103,7 @@ class Recovery:
                 )
             if page.next_cursor is None:
                 return found
-            page = await self._engine.search(query, limit=self._limits.page_rows, cursor=page.next_cursor)
+            cursor = page.next_cursor
 
     async def _put_back(self, organisation_id: OrganisationId, found: bytearray) -> int:
         due_ms = self._clock.now_ms()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -9,8 +10,8 @@ import structlog
 
 from tocsin.core.clock import rfc3339
 from tocsin.core.delivery import Attempt, Deferred, Delivered, Lease, Outcome
-from tocsin.core.destination import Destination
-from tocsin.core.identifiers import prefixed
+from tocsin.core.destination import Destination, Transport
+from tocsin.core.identifiers import DeliveryId, prefixed
 from tocsin.engine.rows import Finished, RetryAt, Settlement
 from tocsin.telemetry import Metrics
 
@@ -48,16 +49,32 @@ class AttemptReports:
         self._metrics = metrics
         self._logged = logged
         self._traces = traces
+        self._ending: dict[tuple[DeliveryId, int], Transport] = {}
+
+    def recorded(self, settlements: Sequence[Settlement], verdicts: Sequence[bool]) -> None:
+        """Count the deliveries that have ended, now that this is recorded; a lost lease ends none.
+
+        Args:
+            verdicts: the engine's, one for each settlement.
+        """
+        for settlement, counts in zip(settlements, verdicts, strict=True):
+            transport = self._ending.pop(_claim_of(settlement), None)
+            if counts and transport is not None and isinstance(settlement.then, Finished):
+                self._metrics.finished(transport, settlement.then.state)
 
     def note(self, destination: Destination, settlement: Settlement, outcome: Outcome) -> None:
-        """Tell of an attempt, and of what it means for its delivery."""
+        """Tell of an attempt, and of what it means for its delivery; ``recorded`` is to be told of it too."""
         self._metrics.attempted(destination.transport, settlement.lease, outcome)
         if isinstance(settlement.then, Finished):
-            self._metrics.finished(destination.transport, settlement.then.state)
+            self._ending[_claim_of(settlement)] = destination.transport
         if self._logged is Logged.ALL or (self._logged is Logged.FAILED and not isinstance(outcome, Delivered)):
             _write(destination, settlement, outcome)
         if self._traces is not None:
             self._traces.attempted(destination.transport, settlement.lease, outcome.attempt, word_of(outcome))
+
+
+def _claim_of(settlement: Settlement) -> tuple[DeliveryId, int]:
+    return settlement.lease.delivery_id, settlement.lease.number
 
 
 def word_of(outcome: Outcome) -> str:

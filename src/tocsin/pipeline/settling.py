@@ -50,7 +50,9 @@ def settlement_of(lease: Lease, outcome: Outcome, policy: RetryPolicy, *, now_ms
         case Rejected(attempt):
             return Settlement(lease, attempt, Finished(DeliveryState.EXPIRED))
         case Deferred(attempt, retry_after_s, counted):
-            asked_s = None if retry_after_s is None else retry_after_s * (1 + policy.jitter * jitter)
+            # Who rests for a remote has its attempts one after another anyway, and comes when it was told to.
+            spread = 1.0 if outcome.rest_s else 1 + policy.jitter * jitter
+            asked_s = None if retry_after_s is None else retry_after_s * spread
             if counted:
                 made = lease.attempts_made - lease.retries_from + 1
                 wait_s = policy.delay_s(made, jitter=jitter, retry_after_s=asked_s)
@@ -84,7 +86,8 @@ class Settler:
 
     Args:
         on_settled: called with how many settlements were recorded.
-        on_verdicts: called with these settlements, and of each whether its lease still stood.
+        on_verdicts: called with these settlements, and of each whether its lease still stood; also with one that
+            could not be recorded at all, as if it did not.
     """
 
     def __init__(
@@ -105,6 +108,11 @@ class Settler:
     def waiting(self) -> int:
         """How many settlements wait for their batch."""
         return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way to the store."""
+        return not self._waiting and not self._tasks
 
     def add(self, settlement: Settlement) -> None:
         """Record a settlement soon."""
@@ -177,5 +185,7 @@ class Settler:
             verdicts = await self._settle(noted)
         except Exception:  # noqa: BLE001  it is logged; the lease runs out, and the delivery is tried again
             _log.exception("settlement_lost", delivery=settlement.lease.delivery_id.hex())
+            if self._on_verdicts is not None:
+                self._on_verdicts(noted, [False])
         else:
             self._note(noted, verdicts)

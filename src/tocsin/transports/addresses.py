@@ -65,6 +65,8 @@ _REFUSED_V6 = tuple(
         "3fff::/20",
     )
 )
+ANYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+"""Allows every address: only for a client whose URLs the operator chooses, never a tenant."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 """Bits 64 to 95 of an address that tunnels to the IPv4 address in its last 32."""
@@ -153,11 +155,6 @@ class AddressPolicy:
     def check(self, url: str) -> Place | UrlFault:
         """Return where a URL leads, or why it may not be used. A name is not resolved: see ``resolved_fault``."""
         return self._checked(url)
-
-    def url_fault(self, url: str) -> UrlFault | None:
-        """Return why a URL may not be used, or None; a name is not resolved."""
-        found = self.check(url)
-        return found if isinstance(found, UrlFault) else None
 
     def _decide(self, address: str) -> bool:
         try:

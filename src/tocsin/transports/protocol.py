@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tocsin.core.delivery import Lease, Outcome
+from tocsin.core.delivery import Lease, Outcome, Posted
 from tocsin.core.destination import Destination
+from tocsin.core.incident import Incident
 
 
 class LiveSecret(msgspec.Struct, frozen=True):
@@ -36,10 +37,19 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Shipment(msgspec.Struct, frozen=True):
-    """One attempt to make."""
+    """One attempt to make, with what a person needs to be told beside the event itself.
+
+    Attributes:
+        incident: the incident that the event belongs to, as it stands now; None for anything else.
+        posted: the message that last told this incident at this destination, where it is to be edited.
+        note: a line of our own above the message, such as what quiet hours held back; may be empty.
+    """
 
     lease: Lease
     target: Target
+    incident: Incident | None = None
+    posted: Posted | None = None
+    note: str = ""
 
 
 Done = Callable[[Shipment, Outcome], None]

@@ -24,6 +24,8 @@ from tocsin.core.event import Event
 from tocsin.core.identifiers import prefixed
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
+_UNKNOWN = "application/octet-stream"
+"""What ``raw`` calls bytes of which nobody said what they are."""
 
 _URI_REFERENCE = "/:?#[]@!$&'()*+,;=%-._~"
 """What a URI reference may hold as it is (RFC 3986), letters and digits aside."""
@@ -35,11 +37,12 @@ class Rendered(msgspec.Struct, frozen=True):
     """A body, and the headers that belong to it.
 
     Attributes:
+        content_type: None where nobody said what the body is, and saying it would be an attribute more.
         headers: beside ``Content-Type``.
     """
 
     body: bytes
-    content_type: str = JSON
+    content_type: str | None = JSON
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -47,7 +50,8 @@ def render(event: Event, form: Format) -> Rendered:
     """Return an event as a webhook gets it."""
     match form:
         case Format.RAW:
-            return Rendered(*_content(event, kept_of(event), nothing=b"null"))
+            body, content_type = _content(event, kept_of(event), nothing=b"null")
+            return Rendered(body, _UNKNOWN if content_type is None else content_type)
         case Format.STANDARD:
             return Rendered(_standard(event))
         case Format.CLOUDEVENTS:
@@ -104,25 +108,28 @@ def _structured(event: Event, kept: Kept | None) -> bytes:
     attributes = _attributes(event, kept)
     content = Content.JSON if kept is None else kept.content
     content_type = None if kept is None else kept.datacontenttype
-    if content_type is not None or content is not Content.NONE:
-        attributes["datacontenttype"] = content_type or JSON
+    if content_type is None and content is Content.JSON:
+        # It was implied, and is said where it might not be. Bytes without one imply nothing.
+        content_type = JSON
+    if content_type is not None:
+        attributes["datacontenttype"] = content_type
     if content is Content.NONE:
         return msgspec.json.encode(attributes)
     return _spliced(attributes, event.data, "data_base64" if content is Content.BASE64 else "data")
 
 
-def _content(event: Event, kept: Kept | None, *, nothing: bytes) -> tuple[bytes, str]:
-    """Return an event's data as their producer wrote them, and their content type.
+def _content(event: Event, kept: Kept | None, *, nothing: bytes) -> tuple[bytes, str | None]:
+    """Return an event's data as their producer wrote them, and their content type; None where they have none.
 
     Args:
         nothing: what to return for an event without data.
     """
     if kept is None:
         return event.data, JSON
-    content_type = kept.datacontenttype or JSON
+    content_type = kept.datacontenttype
     match kept.content:
         case Content.JSON:
-            return event.data, content_type
+            return event.data, content_type or JSON
         case Content.TEXT:
             return msgspec.json.decode(event.data, type=str).encode(), content_type
         case Content.BASE64:

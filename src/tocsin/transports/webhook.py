@@ -102,7 +102,8 @@ class WebhookTransport:
             return
         try:
             rendered = render(shipment.lease.event, template.format)
-            said = () if template.sets_content_type else (("Content-Type", rendered.content_type),)
+            content_type = None if template.sets_content_type else rendered.content_type
+            said = () if content_type is None else (("Content-Type", content_type),)
             own = said + rendered.headers + _signed(template, shipment.lease.event, started_ms, rendered.body)
             trace = shipment.lease.event.trace
             if trace is not None:

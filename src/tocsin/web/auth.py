@@ -45,6 +45,15 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if scope not in self.scopes:
             raise NotPermitted(f"this key lacks the scope {scope.value}", code="missing_scope")
 
+    def require_live(self) -> None:
+        """Return if this key is a live one; a test key must not come by what opens the live half.
+
+        Raises:
+            NotPermitted: ``live_key_required``.
+        """
+        if self.environment is not Environment.LIVE:
+            raise NotPermitted("this needs a live key, and was asked for with a test key", code="live_key_required")
+
 
 class KeyRing:
     """Finds the principal of an API key.
@@ -76,7 +85,8 @@ class KeyRing:
     def note(self, principal: Principal, client: str) -> None:
         """Note for the audit trail that this principal acts, from here to the end of the request.
 
-        Every dialect does so where it lets a request in that may change something.
+        Every dialect does so where it lets a request in that may do something of which the audit trail tells: events
+        that are stored and consumed are not among that.
 
         Args:
             client: the peer's address.

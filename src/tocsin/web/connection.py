@@ -38,7 +38,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
         unread_s: how long a client may read nothing of its answer.
         connections_max: open connections; further ones are answered 503.
         drain_s: at shutdown, how long kept connections are told to close before they are closed.
-        shutdown_s: at shutdown, how long requests under way may take, and behind them attempts.
+        shutdown_s: at shutdown, how long requests under way may take, and behind them attempts; readers of streams
+            have half of it to read what waits for them.
     """
 
     head_deadline_s: float = 10.0
@@ -93,7 +94,9 @@ class BoundedConnection(HttpToolsProtocol):
     _refusal: bytes | None = None
     _pieces: Pieces | None = None
     """Of the streaming answer that is being sent."""
-    _shutting_down = False
+    _ending_streams = False
+    _cut_timer: TimerHandle | None = None
+    """Cuts a streaming answer whose reader does not come to its end."""
     _in_head = False
     _offers_upgrade = False
     _hosts = 0
@@ -114,6 +117,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm_head_timer()
         self._disarm_unread_timer()
+        self._disarm_cut_timer()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         if self._pieces is not None:
@@ -224,25 +228,41 @@ class BoundedConnection(HttpToolsProtocol):
     def begin_stream(self, pieces: Pieces) -> None:
         """Tell these pieces when the server shuts down, and when the client has gone."""
         self._pieces = pieces
-        if self._shutting_down:
-            pieces.shut_down()
+        if self._ending_streams:
+            self._end_pieces(pieces)
         if self.transport.is_closing():
             pieces.lost()
 
     def end_stream(self) -> None:
         """Tell them nothing more."""
+        self._disarm_cut_timer()
         self._pieces = None
 
     def abort(self) -> None:
         """Cut the connection."""
         self.transport.abort()
 
+    def end_streams(self) -> None:
+        """Bring the streaming answer to its end, now and any that follows. Idempotent."""
+        if not self._ending_streams:
+            self._ending_streams = True
+            if self._pieces is not None:
+                self._end_pieces(self._pieces)
+
     def shutdown(self) -> None:
         """Begin to end: uvicorn's call at a shutdown."""
-        self._shutting_down = True
         super().shutdown()
-        if self._pieces is not None:
-            self._pieces.shut_down()
+        self.end_streams()
+
+    def _end_pieces(self, pieces: Pieces) -> None:
+        # Its own patience may be longer than the shutdown's; or it had ended before, and its reader reads nothing.
+        self._cut_timer = self.loop.call_later(self.limits.shutdown_s / 2, self.abort)
+        pieces.shut_down()
+
+    def _disarm_cut_timer(self) -> None:
+        if self._cut_timer is not None:
+            self._cut_timer.cancel()
+            self._cut_timer = None
 
     # -- refusing ---------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class FrontPage:
         self._body = page.replace(_VERSION, html.escape(version)).encode()
         self._headers = (
             (b"content-type", b"text/html; charset=utf-8"),
-            (b"content-security-policy", _policy(style).encode()),
+            (b"content-security-policy", policy(style).encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
             # What a browser keeps would outlive an upgrade.
@@ -37,13 +37,16 @@ class FrontPage:
         return Response(status=200, body=self._body, headers=list(self._headers))
 
 
-def _policy(style: str) -> str:
+def policy(style: str, *, form_action: str = "'none'") -> str:
     """Return a policy under which this one style applies, and nothing runs, loads, is sent or is framed.
+
+    Args:
+        form_action: where a form of the page may be sent after all.
 
     Source: Content Security Policy Level 3, section 2.3.1, for the hash.
     """
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action {form_action}; "
         "frame-ancestors 'none'"
     )

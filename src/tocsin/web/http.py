@@ -1,7 +1,7 @@
 """Requests and answers as every dialect sees them, and the ASGI application that makes one of a handler.
 
-Routing is Starlette's; the hottest routes are looked up before it (``app.py``). Either way a handler is the same
-function of a ``Request``, so that each route is written once.
+Most routes are found by a dictionary, the rest by Starlette (``app.py``). Either way a handler is the same function
+of a ``Request``, so that each route is written once.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Operations:
 
     def _route(self, path: str, handler: Handler) -> Route:
         return Route(
-            method="GET", path=path, handler=handler, errors=_told, name=NAME, body_limit_bytes=_BODY_BYTES_MAX
+            method="GET", path=path, handler=handler, errors=told, name=NAME, body_limit_bytes=_BODY_BYTES_MAX
         )
 
     async def _ready(self, _request: Request) -> Response:
@@ -71,7 +71,8 @@ class Operations:
                 _log.error("store_not_writable", error=reason)
 
 
-def _told(_request: Request, error: TocsinError) -> Response:
+def told(_request: Request, error: TocsinError) -> Response:
+    """Return the answer that tells an error of these routes."""
     status = status_of(error)
     word = "unavailable" if status == 503 else "error"
     return json_response(status, {"status": word, "detail": error.detail}, retry_after(error))

@@ -33,7 +33,7 @@ class PasswordLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         memory_kib, passes, lanes: argon2id's m, t and p for new hashes; OWASP's minimum.
-        queue_max: checks under way or waiting; above it clients are asked to come back.
+        queue_max: checks that wait for the one under way; above it clients are asked to come back.
         cache_entries_max: right passwords remembered at once.
         cache_ttl_s: how long one is remembered after its last use.
         channel_failures_max: wrong passwords for one channel within the window.

@@ -59,6 +59,8 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             backlog=2048,
+            # A request that waited is begun from within the answer before it, and would be taken for its actor's.
+            reset_contextvars=True,
         )
         # Set afterwards, since the constructor declares whole seconds, while only timers ever read them.
         config.timeout_keep_alive = limits.idle_s  # type: ignore[assignment]
@@ -75,8 +77,11 @@ class HttpServer:
         await self._server.serve(sockets=[self._socket])
 
     async def stop(self) -> None:
-        """Tell kept connections to close, take no new ones, and let requests under way finish."""
+        """Tell kept connections to close, take no new ones, end streams, and let requests under way finish."""
         self._draining = True
+        for connection in list(self._server.server_state.connections):
+            assert isinstance(connection, BoundedConnection)
+            connection.end_streams()
         await asyncio.sleep(self._limits.drain_s)
         self._server.should_exit = True
 

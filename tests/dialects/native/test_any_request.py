@@ -96,7 +96,7 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=10)
 
 
-@given(OBJECTS, st.sampled_from(["webhook", "discord", "telegram", "email", "mailbox"]))
+@given(OBJECTS, st.sampled_from(["webhook", "discord", "telegram", "email", "mailbox", "apprise"]))
 def test_any_body(body: dict[str, Any], transport: str) -> None:
     encoded = msgspec.json.encode(body)
     with suppress(InvalidRequest):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.stage import Stage, run
+from tocsin.core.destination import Filter
 from tocsin.core.errors import Conflict, TocsinError, Unavailable
 from tocsin.dialects.native.cloudevents import CloudEventRoute
 from tocsin.dialects.native.limits import CloudEventsLimits
+from tocsin.pipeline.conditions import ConditionLimits
 from tocsin.pipeline.ingest import IngestLimits
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.provisioning import provision
@@ -69,6 +73,36 @@ def test_a_batch_is_one_call_of_the_engine_and_keeps_its_order(tmp_path: Path) -
         assert [each.extension["cloudevents"]["id"] for each in stored] == [str(number) for number in range(256)]
 
     run(tmp_path, scenario, sending=False)
+
+
+def test_the_loop_turns_while_a_batch_with_dear_conditions_is_routed(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        send = await sending(stage)
+        await stage.destination(filter=Filter(where=" && ".join(["items[*].a"] * 20)))
+        data = {"items": [{"a": 1}] * 20}
+        batch = asyncio.ensure_future(send(*(event(number, data=data) for number in range(256))))
+        turns = [0]
+        while not batch.done():
+            await asyncio.sleep(0)
+            turns.append(failed_conditions(stage))
+        ids = await batch
+        # Each event takes its hundred steps, and a turn a thousand and what its last event takes.
+        assert max(after - before for before, after in pairwise(turns)) == 10
+        assert turns[-1] == 256
+        assert [f"evt_{each.id.hex()}" for each in await stage.events()] == ids
+
+    run(
+        tmp_path,
+        scenario,
+        sending=False,
+        conditions=ConditionLimits(steps_max=100, event_steps_max=100),
+        intake=IngestLimits(turn_steps_max=999),
+    )
+
+
+def failed_conditions(stage: Stage) -> int:
+    lines = stage.metrics.exposition().decode().splitlines()
+    return next(int(float(each.split()[1])) for each in lines if each.startswith("tocsin_condition_failures_total"))
 
 
 def test_events_without_a_time_happen_when_they_arrive(tmp_path: Path) -> None:

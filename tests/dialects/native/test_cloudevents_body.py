@@ -258,7 +258,8 @@ def test_all_else_is_base64_in_every_mode(content_type: str, content: bytes) -> 
         ({"data_base64": "AA==\n", "datacontenttype": "image/png"}, "data_base64"),
         ({"data_base64": "__8=", "datacontenttype": "image/png"}, "data_base64"),
         ({"data_base64": "\u00e4\u00e4\u00e4\u00e4"}, "data_base64"),
-        ({"data_base64": b64encode(b"no json").decode()}, "data_base64"),
+        ({"data_base64": b64encode(b"no json").decode(), "datacontenttype": "application/json"}, "data_base64"),
+        ({"data_base64": "", "datacontenttype": "application/json"}, "data_base64"),
         ({"data": {}, "datacontenttype": "text/plain"}, "data"),
         ({"data": None, "datacontenttype": "text/plain"}, "data"),
     ],
@@ -267,8 +268,31 @@ def test_data_that_are_not_what_they_say_are_refused(members: dict[str, Any], wh
     assert [name for name, _ in faults(**members)] == [where]
 
 
-@pytest.mark.parametrize("content_type", [None, "application/json", "application/vnd.x+json"])
-def test_binary_data_that_are_to_be_json_must_be(content_type: str | None) -> None:
+@pytest.mark.parametrize("content", [b"no json", b"\x00\xff", b"NaN", b"[" * 65 + b"]" * 65])
+def test_bytes_of_no_named_type_are_kept_as_they_are_in_every_mode(content: bytes) -> None:
+    encoded = b64encode(content).decode()
+    events = [received(content), read(data_base64=encoded)]
+    for event in events:
+        assert (json.loads(event.data), event.kept.content) == (encoded, Content.BASE64)
+        assert event.kept.datacontenttype is None
+    assert events[0].fingerprint() == events[1].fingerprint()
+
+
+def test_no_bytes_in_base64_are_data_too() -> None:
+    event = read(data_base64="")
+    assert (event.data, event.kept.content) == (b'""', Content.BASE64)
+
+
+def test_bytes_of_no_named_type_that_read_as_json_are_json_in_every_mode() -> None:
+    content = b'{"a": [1]}'
+    events = [received(content), read(data_base64=b64encode(content).decode())]
+    for event in events:
+        assert (event.data, event.kept.content) == (content, Content.JSON)
+    assert events[0].fingerprint() == events[1].fingerprint()
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/vnd.x+json"])
+def test_binary_data_that_are_to_be_json_must_be(content_type: str) -> None:
     with pytest.raises(MalformedBody):
         received(b"NaN", content_type)
 

@@ -220,6 +220,7 @@ def test_an_attempt_shows_what_went_out_and_what_came_back() -> None:
         "error_class": "status",
         "error": "status 503",
         "remote_id": None,
+        "truncated": False,
         "request": {
             "line": "POST https://example.com/",
             "headers": [{"name": "X-A", "value": "********"}, {"name": "X-A", "value": "2"}],
@@ -231,6 +232,10 @@ def test_an_attempt_shows_what_went_out_and_what_came_back() -> None:
             "truncated": False,
         },
     }
+
+
+def test_an_attempt_says_that_its_message_was_cut() -> None:
+    assert attempt_shown(recorded(Exchange(request_line="POST x"), shortened=True))["truncated"]
 
 
 def test_an_attempt_without_an_answer_has_no_response() -> None:

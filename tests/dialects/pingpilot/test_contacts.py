@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from tocsin.core.destination import Destination, Transport
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, IdSequence
 from tocsin.core.organisation import Organisation
+from tocsin.core.quiet_hours import QuietHours
 from tocsin.core.quota import PLAN_LIMITS
 from tocsin.engine.sqlite.engine import SqliteEngine, SqliteSettings
 from tocsin.pipeline.account import Account, Accounts
@@ -55,9 +57,17 @@ class House:
 
     async def disable(self, transport: Transport, reason: str | None) -> None:
         """Disable a contact as Tocsin does by itself; without a reason as a person does."""
+        await self.save(transport, enabled=False, disabled_reason=reason)
+
+    async def save(self, transport: Transport, **changes: Any) -> None:
+        """Change the destination that a contact is."""
+        await self.catalog.save(msgspec.structs.replace(self.found(transport), **changes))
+
+    def found(self, transport: Transport) -> Destination:
+        """Return the destination that a contact is."""
         found = self.catalog.find_named_destination(DEFAULT_ORGANISATION, Dialect.PINGPILOT, transport.value)
         assert isinstance(found, Destination)
-        await self.catalog.save(msgspec.structs.replace(found, enabled=False, disabled_reason=reason))
+        return found
 
     def unreachable(self) -> Transport | None:
         return self.accounts.unreachable(DEFAULT_ORGANISATION)
@@ -111,5 +121,39 @@ def test_a_contact_whose_address_was_taken_away_since_does_not_count(tmp_path: P
         assert house.unreachable() is None
         await house.set(Account(telegram=TelegramContact(bot_token="1:x")))
         assert house.unreachable() is Transport.DISCORD
+
+    play(tmp_path, scene)
+
+
+def test_people_are_told_in_order_and_a_few_at_once(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.set(Account(discord=DISCORD, telegram=TELEGRAM, email=EMAIL))
+        made = house.catalog.destinations(DEFAULT_ORGANISATION)
+        assert {each.transport: (each.ordered, each.concurrency) for each in made} == {
+            Transport.DISCORD: (True, 1),
+            Transport.TELEGRAM: (True, 1),
+            Transport.EMAIL: (True, 4),
+        }
+
+    play(tmp_path, scene)
+
+
+def test_what_a_remote_told_of_an_address_is_forgotten_with_it_and_with_nothing_else(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.set(Account(telegram=TELEGRAM))
+        await house.save(Transport.TELEGRAM, learned={"chat_id": -1005})
+        quiet = QuietHours(start="22:00", end="07:00")
+        await house.save(Transport.TELEGRAM, quiet_hours=quiet)
+        shown = house.accounts.get(DEFAULT_ORGANISATION)
+        await house.set(shown)
+        await house.set(Account(telegram=TELEGRAM, email=EMAIL))
+        assert house.found(Transport.TELEGRAM).learned == {"chat_id": -1005}
+        for other in ("1:y", "2:z"):
+            await house.set(Account(telegram=TelegramContact(enabled=True, bot_token=other, chat_id="5")))
+            assert house.found(Transport.TELEGRAM).learned == {}
+            await house.save(Transport.TELEGRAM, learned={"chat_id": -1005})
+        await house.set(Account(telegram=TelegramContact(enabled=True, bot_token="2:z", chat_id="6")))
+        assert house.found(Transport.TELEGRAM).learned == {}
+        assert house.found(Transport.TELEGRAM).quiet_hours == quiet, "an account has no word for them"
 
     play(tmp_path, scene)

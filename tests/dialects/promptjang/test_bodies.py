@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from dialects.promptjang.given import AT, AT_MS, ENDPOINT, ENDPOINT_HEX, ORGANISATION, URL
 from tocsin.core.destination import Destination, Filter, SealedSecret, Transport, matches
 from tocsin.core.errors import (
     InvalidRequest,
 )
 from tocsin.core.event import Dialect, Environment
-from tocsin.core.identifiers import DestinationId, EventId, KeyId, OrganisationId
+from tocsin.core.identifiers import KeyId
 from tocsin.core.organisation import GRANTABLE_SCOPES, ApiKey, Scope
 from tocsin.core.retry import PROMPTJANG
 from tocsin.dialects.promptjang import parsing
@@ -26,13 +27,6 @@ from tocsin.dialects.promptjang.rendering import (
 )
 
 LIMITS = PromptJangLimits()
-ENDPOINT = DestinationId(bytes(range(16)))
-ENDPOINT_HEX = ENDPOINT.hex()
-ORGANISATION = OrganisationId(b"o" * 16)
-AT_MS = 1_779_796_800_123
-AT = "2026-05-26T12:00:00Z"
-EVENT = EventId(AT_MS.to_bytes(6, "big") + b"\x70" + bytes(9))
-URL = "https://example.com/hook"
 
 
 def body(**members: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tocsin.core.clock import TIME_MIN_MS, rfc3339
 from tocsin.core.delivery import EventStatus
 from tocsin.core.destination import Filter
 from tocsin.core.errors import InvalidRequest
@@ -11,6 +12,7 @@ from tocsin.core.event import Dialect, Environment, Severity
 from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.dialects.promptjang.limits import PromptJangLimits
 from tocsin.dialects.promptjang.listing import EventListing, parse_cursor, parse_listing, show_cursor
+from tocsin.dialects.promptjang.rendering import event_page
 from tocsin.engine.rows import EventQuery
 
 ORGANISATION = OrganisationId(b"o" * 16)
@@ -89,7 +91,6 @@ def test_every_status_can_be_asked_for(status: EventStatus) -> None:
         {"endpoint_id": f"dst_{HEX}"},
         {"event_type": "a", "type": "b"},
         {"event_type": "a,b", "type": "[!ab]"},
-        {"destination": "dst_1"},
     ],
 )
 def test_what_cannot_match_is_an_empty_list_and_no_error(query: dict[str, str]) -> None:
@@ -139,6 +140,8 @@ def test_dialects_and_severities_may_be_several() -> None:
         ({"q": "a"}, NOW_MS - 7 * DAY_MS),
         ({"q": "a", "until": "2026-05-20T12:00:00Z"}, NOW_MS - 13 * DAY_MS),
         ({"q": "a", "until": "2026-06-26T12:00:00Z"}, NOW_MS - 7 * DAY_MS),
+        # A week earlier there was no year to write it in.
+        ({"q": "a", "until": "0001-01-01T00:00:00Z"}, TIME_MIN_MS),
     ],
 )
 def test_a_text_is_searched_for_in_the_latest_week_unless_said_otherwise(
@@ -146,6 +149,7 @@ def test_a_text_is_searched_for_in_the_latest_week_unless_said_otherwise(
 ) -> None:
     found = parsed(**query)
     assert found.searched_since_ms == since_ms
+    assert event_page(None, found)["since"] == rfc3339(since_ms)
     assert found.query is not None
     assert found.query.since_ms == since_ms
 

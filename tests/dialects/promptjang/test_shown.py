@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from dialects.promptjang.given import AT, AT_MS, ENDPOINT, ENDPOINT_HEX, EVENT, ORGANISATION, URL
 from tocsin.core.clock import rfc3339
 from tocsin.core.delivery import (
     Attempt,
@@ -25,10 +26,9 @@ from tocsin.core.errors import (
     Unprocessable,
 )
 from tocsin.core.event import Dialect, Event
-from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId
+from tocsin.core.identifiers import DeliveryId
 from tocsin.core.organisation import Organisation
 from tocsin.dialects.promptjang import parsing
-from tocsin.dialects.promptjang.limits import PromptJangLimits
 from tocsin.dialects.promptjang.listing import EventListing
 from tocsin.dialects.promptjang.rendering import (
     error_response,
@@ -39,15 +39,6 @@ from tocsin.dialects.promptjang.rendering import (
 )
 from tocsin.engine.rows import EventRow, Page
 from tocsin.web.http import Request
-
-LIMITS = PromptJangLimits()
-ENDPOINT = DestinationId(bytes(range(16)))
-ENDPOINT_HEX = ENDPOINT.hex()
-ORGANISATION = OrganisationId(b"o" * 16)
-AT_MS = 1_779_796_800_123
-AT = "2026-05-26T12:00:00Z"
-EVENT = EventId(AT_MS.to_bytes(6, "big") + b"\x70" + bytes(9))
-URL = "https://example.com/hook"
 
 
 def test_an_organisation_is_shown_with_its_plan() -> None:

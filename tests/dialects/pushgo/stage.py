@@ -17,6 +17,7 @@ from tocsin.dialects.pushgo import PushGo, PushGoLimits
 from tocsin.engine.rows import MailboxOp, MailboxResult, SaveDevice
 from tocsin.engine.sqlite.engine import SqliteEngine
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.channels import Channels
 from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.ingest import Ingest, IngestLimits
 from tocsin.telemetry import Metrics
@@ -89,6 +90,7 @@ class Gateway:
             catalog=catalog,
             engine=engine,
             keys=KeyRing(catalog),
+            channels=Channels(catalog, limits.channels_max),
             passwords=ChannelPasswords(clock=clock, entropy=os.urandom, limits=cheap),
             clock=clock,
             entropy=os.urandom,

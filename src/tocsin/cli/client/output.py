@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from tocsin.cli.faults import visible
+from tocsin.cli.faults import UNSHOWN, visible
 
-_UNSAFE = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSAFE = re.compile(f"[{UNSHOWN}]")
 _UNBOUNDED_COLUMNS = 100_000
 
 
@@ -112,7 +112,11 @@ class Printer:
         for row in rows:
             table.add_row(*(Text(_cell(value)) for value in row))
         width = None if sys.stdout.isatty() else _UNBOUNDED_COLUMNS
-        Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+        console = Console(width=width, highlight=False, markup=False, emoji=False)
+        # Written by us: who reads it may have gone, and the library would end the program in its own way.
+        with console.capture() as drawn:
+            console.print(table)
+        click.echo(drawn.get(), nl=False)
 
 
 def _cell(value: Any) -> str:

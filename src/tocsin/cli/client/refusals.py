@@ -6,12 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tocsin.cli.exits import REFUSED
 from tocsin.cli.faults import Failure, status_for, visible
 
 _TEXT_CHARACTERS_MAX = 500
 _WRONG_SIGNATURE = "Invalid signature"
 _MISSING_SCOPE = "lacks the scope"
 """PromptJang's errors have no code: these are known by their texts."""
+_NOT_CONFIGURED = "in your account settings"
+"""PingPilot's have none either: so end both refusals of an account whose people cannot be told of anything."""
+_OF_CONTENT = frozenset({"category_limit_reached"})
+"""Codes of a 403 that no other key would change."""
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, has_key: bool) -> Failure:
@@ -22,8 +27,12 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, has_key: bo
         has_key: whether the request carried a key.
     """
     reason = error_text(body) or f"the gateway answered {status}"
-    step = _next_step(status, headers, error_code(body), reason, has_key=has_key)
-    return Failure(status_for(status), visible(f"{reason} ({status}){'; ' + step if step else ''}"))
+    code = error_code(body)
+    step = _next_step(status, headers, code, reason, has_key=has_key)
+    of_content = status == 403 and (code in _OF_CONTENT or _NOT_CONFIGURED in reason)
+    return Failure(
+        REFUSED if of_content else status_for(status), visible(f"{reason} ({status}){'; ' + step if step else ''}")
+    )
 
 
 def error_text(body: bytes) -> str:
@@ -86,6 +95,8 @@ def _next_step(status: int, headers: Mapping[str, str], code: str | None, reason
         return f"{known}: give one with --key, TOCSIN_KEY or tocsin profile add; tocsin init prints the first ones"
     if status == 403 and (code == "missing_scope" or _MISSING_SCOPE in reason):
         return "use a key with that scope; tocsin keys create --scope makes one"
+    if status == 403 and _NOT_CONFIGURED in reason:
+        return "tocsin account replace sets them; tocsin account show shows them"
     if 300 <= status < 400:
         return f"it redirects to {headers.get('location', 'nowhere')}; if that is right, give it as --url"
     wait = headers.get("retry-after")

@@ -130,6 +130,11 @@ def moment_text(text: str) -> str:
     return shown.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
 
 
+def number_of(count: int, *, exact: bool) -> str:
+    """Return how many there are, as a person is told: ``at least`` where not all were counted."""
+    return f"{'' if exact else 'at least '}{count}"
+
+
 def _decoded(raw: bytes) -> str:
     try:
         return raw.decode()

@@ -35,15 +35,18 @@ def backup(out: Printer, to: Path, data: Path | None) -> None:
 
     It holds every event that was acknowledged before this command began. The key that seals secrets goes along.
     """
-    from tocsin.bootstrap import load_settings  # noqa: PLC0415  imports the whole program
+    from tocsin.bootstrap import load_settings, shared_database  # noqa: PLC0415  imports the whole program
     from tocsin.bootstrap.backup import back_up  # noqa: PLC0415
     from tocsin.cli.group import forget_client_variables  # noqa: PLC0415
     from tocsin.engine.rows import EngineRefused  # noqa: PLC0415
     from tocsin.settings import SettingsFault  # noqa: PLC0415
 
+    if to.exists():
+        raise Failure(USAGE, f"{to} exists; a backup makes its directory itself, so that it overwrites nothing")
     forget_client_variables()
     try:
         settings = load_settings(data=data)
+        _check_embedded(shared_database(settings) if data is None else None)
         with _bar(out) as advance:
             made = back_up(settings, to, advance)
     except SettingsFault as error:
@@ -55,6 +58,15 @@ def backup(out: Printer, to: Path, data: Path | None) -> None:
         out.note(f"{made.to} holds the key to the stored secrets: keep it as you keep those")
     else:
         out.note("the key to the stored secrets is a setting (TOCSIN_SECRET_KEY) and not in the copy; keep it, too")
+
+
+def _check_embedded(database: str | None) -> None:
+    if database is not None:
+        raise Failure(
+            USAGE,
+            f"a backup is of the embedded database, and the data are in {database}; copy that with: pg_dump "
+            "--format=custom --file=tocsin.dump, and keep TOCSIN_SECRET_KEY with it (docs/operations.md)",
+        )
 
 
 @contextlib.contextmanager

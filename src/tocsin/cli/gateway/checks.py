@@ -47,15 +47,23 @@ def local_findings(settings: Any, *, running: bool) -> Iterator[Finding]:
     Args:
         running: a gateway answers, so that its port is taken by right.
     """
-    data: Path = settings.values.data
+    if settings.values.database is None:
+        yield from _embedded(settings.values.data)
+    else:
+        from tocsin.cli.gateway.database_check import database_findings  # noqa: PLC0415  imports the whole program
+
+        yield from database_findings(settings)
+    yield _files()
+    if not running and settings.values.role != "dispatcher":
+        yield _port(settings.values.host, settings.values.port)
+
+
+def _embedded(data: Path) -> Iterator[Finding]:
     place = next(each for each in (data, *data.absolute().parents) if each.exists())
     yield _writable(data, place)
     yield _space(place)
     yield _disk(place)
     yield _database(data)
-    yield _files()
-    if not running:
-        yield _port(settings.values.host, settings.values.port)
 
 
 def gateway_findings(api: Api) -> Iterator[Finding]:

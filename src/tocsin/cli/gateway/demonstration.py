@@ -19,6 +19,7 @@ import msgspec
 from tocsin.cli.client.api import Api
 from tocsin.cli.exits import FAILED
 from tocsin.cli.faults import Failure
+from tocsin.cli.gateway.people import People
 from tocsin.cli.gateway.receiver import Arrival, Receiver
 from tocsin.cli.gateway.tryout import Samples
 from tocsin.cli.sending.samples import SAMPLES, Address, request_for
@@ -34,6 +35,8 @@ _FIXTURES = (
     ("Native Frame", "nativeframe.order-paid"),
     ("PromptJang", "promptjang.order-created"),
 )
+_TO_PEOPLE = "PingPilot"
+"""Whose events the account's people are told of."""
 _FROM_ANYWHERE = ["pushgo", "pingpilot", "buildable", "nativeframe"]
 
 
@@ -46,14 +49,17 @@ class Running(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def gateway(data: Path) -> Iterator[Running]:
+def gateway(data: Path, apis: dict[str, str]) -> Iterator[Running]:
     """Run a gateway on a free port of this machine, which may send to this machine.
+
+    Args:
+        apis: the settings that say where Discord, Telegram and the mail server are.
 
     Raises:
         Failure: it does not start.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
-    settings = {"TOCSIN_OUTBOUND_ALLOW": "127.0.0.1/32", "TOCSIN_LOG_LEVEL": "error"}
+    settings = apis | {"TOCSIN_LOG_LEVEL": "error"}
     command = [sys.executable, "-m", "tocsin", "serve", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
     process = subprocess.Popen(  # noqa: S603  our own program
         command, stdout=subprocess.PIPE, text=True, env=kept | settings, cwd=data.parent
@@ -114,8 +120,8 @@ async def _close(made: Receiver) -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-def make_samples(api: Api, receiver_url: str) -> Samples:
-    """Make what the events need: a channel, a category with somebody to tell, an endpoint, and a destination.
+def make_samples(api: Api, receiver_url: str, people: People) -> Samples:
+    """Make what the events need: a channel, a category with people to tell, an endpoint, and a destination.
 
     Raises:
         Failure: the gateway refuses.
@@ -123,7 +129,7 @@ def make_samples(api: Api, receiver_url: str) -> Samples:
     password = os.urandom(6).hex()
     channel = api.post("/api/v1/channels", {"name": _NAME, "password": password})
     api.post("/api/v1/categories", {"name": "bug", "color": "#ff6b6b", "emoji": "🐛"})
-    api.call("PUT", "/api/v1/account", {"email": {"enabled": True, "to": ["you@example.com"]}})
+    people.invite(api)
     destination = api.post(
         "/api/v1/destinations",
         {
@@ -139,8 +145,10 @@ def make_samples(api: Api, receiver_url: str) -> Samples:
     )
 
 
-def send_each(api: Api, samples: Samples, arrivals: queue.Queue[tuple[float, Arrival]]) -> Iterator[dict[str, Any]]:
-    """Send an event by each dialect, one after another; yield what became of each, once it arrived.
+def send_each(
+    api: Api, samples: Samples, arrivals: queue.Queue[tuple[float, Arrival]], people: People
+) -> Iterator[dict[str, Any]]:
+    """Send an event by each dialect, one after another; yield where each arrived, once it did.
 
     Raises:
         Failure: the gateway does not answer.
@@ -177,3 +185,10 @@ def send_each(api: Api, samples: Samples, arrivals: queue.Queue[tuple[float, Arr
                     "signature": "right" if arrival.signed else "wrong",
                 }
         yield row
+        if title == _TO_PEOPLE and answer.status < 300:
+            yield from (row | each for each in people.shown(started_s, _ARRIVAL_S))
+
+
+def is_right(row: dict[str, Any]) -> bool:
+    """Return whether an event arrived as it should: people are sent no signature."""
+    return row["arrived_ms"] is not None and row["signature"] != "wrong"

@@ -12,6 +12,7 @@ from tocsin.cli.client.output import styled
 from tocsin.cli.client.session import Session, uses_gateway
 from tocsin.cli.exits import FAILED
 from tocsin.cli.faults import Failure
+from tocsin.cli.gateway.options import database_option
 
 _EXAMPLES = """\b
 Examples:
@@ -28,12 +29,13 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory of the embedded database.  [default: as serve has it]",
 )
+@database_option
 @click.option("--only", type=click.Choice(["local", "gateway"]), help="Half of the checks.  [default: both]")
 @uses_gateway
-def doctor(session: Session, data: Path | None, only: str | None) -> None:
+def doctor(session: Session, data: Path | None, database: str | None, only: str | None) -> None:
     """Check this machine, its data, and the gateway, and say what to do; ends with 1 when something is wrong."""
     findings = []
-    for finding in _findings(session, data, only):
+    for finding in _findings(session, data, database, only):
         findings.append(finding._asdict())
         if session.out.form == "table":
             word = styled(f"{finding.result:<8}", colour=_COLOURS[finding.result])
@@ -45,9 +47,10 @@ def doctor(session: Session, data: Path | None, only: str | None) -> None:
         raise Failure(FAILED, f"{faults} thing{'s'[: faults > 1]} wrong; the output says what to do")
 
 
-def _findings(session: Session, data: Path | None, only: str | None) -> Iterator[Any]:
+def _findings(session: Session, data: Path | None, database: str | None, only: str | None) -> Iterator[Any]:
     from tocsin.bootstrap import load_settings  # noqa: PLC0415  imports the whole program
     from tocsin.cli.gateway.checks import Finding, gateway_findings, local_findings, version_finding  # noqa: PLC0415
+    from tocsin.cli.gateway.mail_check import mail_finding  # noqa: PLC0415
     from tocsin.cli.group import forget_client_variables  # noqa: PLC0415
     from tocsin.settings import SettingsFault  # noqa: PLC0415
 
@@ -56,10 +59,13 @@ def _findings(session: Session, data: Path | None, only: str | None) -> Iterator
         yield version_finding()
         forget_client_variables()
         try:
-            settings = load_settings(data=data)
+            settings = load_settings(data=data, database=database)
         except SettingsFault as error:
             yield Finding("settings", "fault", str(error), "docs/settings.md has every setting")
         else:
             yield Finding("settings", "ok", "every setting is known and within its bounds")
             yield from local_findings(settings, running=any(each.result == "ok" for each in gateway))
+            mail = mail_finding(settings)
+            if mail is not None:
+                yield mail
     yield from gateway

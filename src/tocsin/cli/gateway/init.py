@@ -25,7 +25,7 @@ Examples:
 @click.option("--new-key", is_flag=True, help="On data that exist already: make further keys, and print those.")
 def init(data: Path | None, database: str | None, as_json: bool, new_key: bool) -> None:
     """Create the data and print the organisation's key and the operator's, once."""
-    from tocsin.bootstrap import initialise, load_settings  # noqa: PLC0415  imports the whole program
+    from tocsin.bootstrap import initialise, load_settings, shared_database  # noqa: PLC0415  imports the whole program
     from tocsin.cli.gateway.logs import configure_logs  # noqa: PLC0415
     from tocsin.cli.group import forget_client_variables  # noqa: PLC0415
     from tocsin.core.identifiers import prefixed  # noqa: PLC0415
@@ -42,18 +42,20 @@ def init(data: Path | None, database: str | None, as_json: bool, new_key: bool) 
         fail(USAGE, str(error))
     except EngineRefused as error:
         fail(STORE, str(error))
-    directory = str(settings.values.data)
+    database = shared_database(settings)
+    place = str(settings.values.data) if database is None else database
     if keys is None:
-        fail(USAGE, f"{directory} is initialised already; its keys were shown then. --new-key makes further ones.")
+        fail(USAGE, f"{place} is initialised already; its keys were shown then. --new-key makes further ones.")
     shown = {
         "organisation_id": prefixed("org", keys.organisation_id),
         "api_key": keys.api_key,
         "operator_key": keys.operator_key,
-        "data": directory,
+        "data" if database is None else "database": place,
     }
     if as_json:
         click.echo(json.dumps(shown))
         return
     for name, value in shown.items():
         click.echo(f"{name:16} {value}")
-    click.echo("The keys are shown only now. Start with: tocsin serve --data " + directory, err=True)
+    given = f"--data {place}" if database is None else "with the same TOCSIN_DATABASE and TOCSIN_SECRET_KEY"
+    click.echo(f"The keys are shown only now. Start with: tocsin serve {given}", err=True)

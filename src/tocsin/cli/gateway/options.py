@@ -17,10 +17,29 @@ def store_options(command: F) -> F:
     data = click.option(
         "--data", type=click.Path(file_okay=False, path_type=Path), help="Directory of the embedded database."
     )
-    database = click.option(
-        "--database", metavar="URL", help="Refused by this version, which stores in SQLite only, in --data."
+    return data(database_option(command))
+
+
+def database_option(command: F) -> F:
+    """Add the option that names a PostgreSQL."""
+    return click.option(
+        "--database",
+        metavar="URL",
+        help="PostgreSQL to store in instead, postgresql://user@host/name; a password belongs in TOCSIN_DATABASE.",
+    )(command)
+
+
+def process_options(command: F) -> F:
+    """Add the options of who runs for long."""
+    processes = click.option(
+        "--processes", type=int, help="How many processes; more than one want --database.  [default: 1]"
     )
-    return data(database(command))
+    metrics = click.option(
+        "--metrics-port",
+        type=int,
+        help="Port for the /ready and /metrics of one process; the second has the next port.",
+    )
+    return processes(metrics(command))
 
 
 def fail(status: int, message: str) -> NoReturn:

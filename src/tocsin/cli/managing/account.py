@@ -7,6 +7,7 @@ import click
 from tocsin.cli.client.session import Session, uses_gateway
 from tocsin.cli.exits import USAGE
 from tocsin.cli.faults import Failure
+from tocsin.cli.managing.telegram_link import connect, wait_option
 
 _PATH = "/api/v1/account"
 _EXAMPLES = """\b
@@ -37,13 +38,21 @@ def show(session: Session) -> None:
 @click.argument("document", metavar="JSON|@FILE|-")
 @uses_gateway
 def replace(session: Session, document: str) -> None:
-    """Replace the whole account."""
+    """Replace the whole account by a JSON object; @FILE stands for a file's content, - for stdin."""
     from tocsin.cli.client.values import json_or_stdin  # noqa: PLC0415  the help does without
 
     body, _ = json_or_stdin(document)
     if not isinstance(body, dict):
         raise Failure(USAGE, "an account is a JSON object")
     session.out.record(session.api.call("PUT", _PATH, body))
+
+
+@account.command("telegram-link", epilog="\b\nExamples:\n  tocsin account telegram-link\n")
+@wait_option
+@uses_gateway
+def telegram_link(session: Session, no_wait: bool) -> None:
+    """Make a link by which a person connects their Telegram with the account's bot, and wait for them."""
+    connect(session, f"{_PATH}/telegram/link", no_wait=no_wait)
 
 
 @account.command(epilog="\b\nExamples:\n  tocsin account usage\n")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from tocsin.cli.client.asking import ask, yes_option
+from tocsin.cli.client.asking import yes_option
 from tocsin.cli.client.secret_input import channel_password, password_option
 from tocsin.cli.client.session import Session, uses_gateway
+from tocsin.cli.managing.removing import remove
 from tocsin.cli.watching.paging import listed, paging, paging_options
 
 _PATH = "/api/v1/channels"
@@ -46,7 +47,4 @@ def create(session: Session, name: str, password_file: str | None) -> None:
 @uses_gateway
 def delete(session: Session, channel_id: str, yes: bool) -> None:
     """Remove a channel; its past events and incidents stay."""
-    from tocsin.cli.client.api import segment  # noqa: PLC0415  the help does without
-
-    ask(f"the channel {channel_id} would be removed", yes=yes)
-    session.out.record(session.api.call("DELETE", f"{_PATH}/{segment(channel_id)}"))
+    remove(session, _PATH, channel_id, f"the channel {channel_id} would be removed", yes=yes)

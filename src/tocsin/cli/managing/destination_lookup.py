@@ -35,6 +35,15 @@ def find_destination(session: Session, text: str) -> dict[str, Any]:
     return named[0]
 
 
+def id_of(session: Session, text: str) -> str:
+    """Return the id of the only destination of this name; an id is returned as it is, since history outlives one.
+
+    Raises:
+        Failure: there is none of this name, or there are several.
+    """
+    return text if text.startswith(_PREFIXES) else str(find_destination(session, text)["id"])
+
+
 def path_of(session: Session, text: str) -> str:
     """Return the path of a destination's routes.
 

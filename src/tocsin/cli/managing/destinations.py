@@ -11,10 +11,11 @@ from tocsin.cli.client.session import Session, uses_gateway
 from tocsin.cli.exits import USAGE
 from tocsin.cli.faults import Failure
 from tocsin.cli.managing.destination_options import body_of, destination_options
+from tocsin.cli.managing.telegram_link import connect, wait_option
 from tocsin.cli.watching.paging import listed, paging, paging_options
 
 _COLUMNS = ("id", "name", "transport", "state", "origin", "address")
-_TRANSPORTS = ("webhook", "discord", "telegram", "email", "mailbox")
+_TRANSPORTS = ("webhook", "discord", "telegram", "email", "mailbox", "apprise")
 _EXAMPLES = """\b
 Examples:
   tocsin destinations create shop --webhook https://shop.example.com/hooks --type 'order.*'
@@ -24,14 +25,19 @@ Examples:
 _CREATE_EXAMPLES = """\b
 Examples:
   tocsin destinations create shop --webhook https://shop.example.com/hooks --type 'order.*' --ordered
+  tocsin destinations create big --webhook https://shop.example.com/big --where 'amount > `100` && paid'
   tocsin destinations create ops --transport email --to ops@example.com --severity critical
+  tocsin destinations create phone --transport apprise --service ops
   tocsin destinations create chat --transport discord --body @discord.json   # with the secret inside
+  tocsin destinations create us --transport telegram --chat-id -1001234567 --body @token.json \\
+    --quiet-hours '22:00-07:00 Europe/Berlin'
 """
 _CHANGE_EXAMPLES = """\b
 Examples:
   tocsin destinations change shop --webhook https://shop.example.com/v2/hooks
   tocsin destinations change shop --rate-per-s 10 --concurrency 2
   tocsin destinations change shop --body '{"filter": {}, "rate_per_s": null}'
+  tocsin destinations change chat --incidents post --quiet-hours none
 """
 
 
@@ -109,6 +115,17 @@ def test(session: Session, destination: str) -> None:
     told = session.api.post(f"{path_of(session, destination)}/test")
     session.out.record(told)
     session.out.note(f"what became of it: tocsin events attempts {told['event_id']}")
+
+
+@destinations.command("telegram-link", epilog="\b\nExamples:\n  tocsin destinations telegram-link us --no-wait\n")
+@click.argument("destination")
+@wait_option
+@uses_gateway
+def telegram_link(session: Session, destination: str, no_wait: bool) -> None:
+    """Make a link by which a person connects their Telegram with a destination's bot, and wait for them."""
+    from tocsin.cli.managing.destination_lookup import path_of  # noqa: PLC0415  the help does without
+
+    connect(session, f"{path_of(session, destination)}/telegram-link", no_wait=no_wait)
 
 
 @destinations.command(epilog="\b\nExamples:\n  tocsin destinations pause shop\n")

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from tocsin.cli.client.asking import ask, yes_option
+from tocsin.cli.client.asking import yes_option
 from tocsin.cli.client.session import Session, uses_gateway
+from tocsin.cli.managing.removing import remove
 
 _PATH = "/api/v1/endpoints"
 _EXAMPLES = """\b
@@ -51,8 +52,5 @@ def create(session: Session, url: str, types: tuple[str, ...], description: str 
 @uses_gateway
 def delete(session: Session, endpoint_id: str, yes: bool) -> None:
     """Remove an endpoint, giving up what waits for it."""
-    from tocsin.cli.client.api import segment  # noqa: PLC0415  the help does without
-
-    ask(f"the endpoint {endpoint_id} would be removed, with all that waits for it", yes=yes)
-    told = session.api.call("DELETE", f"{_PATH}/{segment(endpoint_id)}")
-    session.out.record(told or {"id": endpoint_id, "deleted": True})
+    deed = f"the endpoint {endpoint_id} would be removed, with all that waits for it"
+    remove(session, _PATH, endpoint_id, deed, yes=yes)

@@ -18,6 +18,10 @@ Examples:
   tocsin export --status EXPIRED --since 7d | jq -r .event_type | sort | uniq -c
   tocsin export --what config > tocsin-config.json
 """
+_NOT_IN_IT = (
+    "not in it: ids, signing secrets, secrets of addresses, channels' passwords, API keys, the plan, "
+    "and the gateway's own settings"
+)
 
 
 @click.command(epilog=_EXAMPLES)
@@ -26,17 +30,31 @@ Examples:
 @click.option("--short", is_flag=True, help="Events without payload, deliveries and attempts; much faster.")
 @uses_gateway
 def export(session: Session, /, what: str, short: bool, **filters: Any) -> None:
-    """Print the history, an event a line with all about it, newest first; or the configuration without secrets."""
-    from tocsin.cli.client.output import json_text  # noqa: PLC0415
-    from tocsin.cli.managing.config_file import configuration  # noqa: PLC0415  the help does without
+    """Print the history, an event a line with all about it, newest first; or the configuration without secrets.
 
-    query = filter_query(filters)
+    The configuration is destinations, PromptJang's endpoints, Native Frame's webhooks, the account, categories and
+    the names of channels. Not in it are ids, signing secrets and those of addresses, channels' passwords, API keys,
+    the plan, and the gateway's own settings; tocsin backup copies all but the last.
+
+    A URL is not kept as a secret: one that may hold one in its query or as a user is told of on stderr.
+    """
+    from tocsin.cli.client.output import json_text  # noqa: PLC0415
+    from tocsin.cli.managing.config_file import configuration, left_out, urls_with_secrets  # noqa: PLC0415  the help does without
+
     if what == "config":
-        if query:
+        if any(value is not None for value in filters.values()):
             raise Failure(USAGE, "the configuration has nothing to narrow; filters are for events")
-        session.out.line(json_text(configuration(session), indent=2))
+        document = configuration(session)
+        session.out.line(json_text(document, indent=2))
+        session.out.note(_NOT_IN_IT)
+        for name in left_out(session, document):
+            session.out.warn(f"the webhook {name} is not in it: its filter was changed, and it belongs to no project")
+        for name in urls_with_secrets(document):
+            session.out.warn(
+                f"the URL of {name} has a query or a user in it, and may hold a secret: look before it is shared"
+            )
         return
-    for line in _history(session, query, short=short):
+    for line in _history(session, filter_query(session, filters), short=short):
         session.out.line(line)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from tocsin.cli.client.asking import ask, yes_option
+from tocsin.cli.client.asking import yes_option
 from tocsin.cli.client.session import Session, uses_gateway
+from tocsin.cli.managing.removing import remove
 
 _PATH = "/api/v1/keys"
 _SCOPES = ("ingest", "read", "manage")
@@ -59,8 +60,4 @@ def create(session: Session, name: str, environment: str | None, scopes: tuple[s
 @uses_gateway
 def revoke(session: Session, key_id: str, yes: bool) -> None:
     """Revoke a key: whoever has it is let in no more, at once."""
-    from tocsin.cli.client.api import segment  # noqa: PLC0415  the help does without
-
-    ask(f"the key {key_id} would be revoked", yes=yes)
-    told = session.api.call("DELETE", f"{_PATH}/{segment(key_id)}")
-    session.out.record(told or {"id": key_id, "revoked": True})
+    remove(session, _PATH, key_id, f"the key {key_id} would be revoked", yes=yes, done="revoked")

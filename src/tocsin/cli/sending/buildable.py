@@ -53,7 +53,10 @@ def post(session: Session, path: str, body: dict[str, Any] | bytes) -> Any:
 @click.argument("payload", metavar="[JSON|@FILE|-]", default="{}")
 @uses_gateway
 def emit(session: Session, event: str, payload: str) -> None:
-    """Emit an event for consumers; prints its key."""
+    """Emit an event for consumers; prints its key.
+
+    The payload is a JSON object, sent as it is written; @FILE stands for a file's content, - for stdin.
+    """
     value, text = json_or_stdin(payload)
     if not isinstance(value, dict):
         raise Failure(USAGE, "the payload must be a JSON object")

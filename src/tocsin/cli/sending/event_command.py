@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,23 +48,46 @@ class EventCommand:
         self.failed = 0
 
     def run(self, row: Mapping[str, Any]) -> None:
-        """Run it for one row of the stream; a command that fails is told, and the next event has its turn."""
+        """Run it for one row of the stream; a command that fails is told, and the next event has its turn.
+
+        Ctrl-C lets it finish within its time, a second one kills it.
+
+        Raises:
+            KeyboardInterrupt: once it has ended.
+        """
         told = json_text(row) + "\n"
         try:
-            done = subprocess.run(  # noqa: S603  the words are the user's own
-                self._words,
-                input=told.encode("utf-8"),
-                env=os.environ | variables_of(row),
-                timeout=self._timeout_s,
-                check=False,
+            # A group of its own: a terminal's Ctrl-C is for us, and what it started is killed with it.
+            process = subprocess.Popen(  # noqa: S603  the words are the user's own
+                self._words, stdin=subprocess.PIPE, env=os.environ | variables_of(row), process_group=0
             )
-        except subprocess.TimeoutExpired:
-            self._fail(f"took longer than {self._timeout_s:g} s and was killed", row)
         except OSError as error:
             self._fail(f"cannot be run: {error.strerror}", row)
+            return
+        with process:
+            try:
+                self._finish(process, told.encode(), row)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _finish(self, process: subprocess.Popen[bytes], told: bytes, row: Mapping[str, Any]) -> None:
+        until_s = time.monotonic() + self._timeout_s
+        interrupted: KeyboardInterrupt | None = None
+        try:
+            try:
+                process.communicate(told, timeout=self._timeout_s)
+            except KeyboardInterrupt as interrupt:
+                interrupted = interrupt
+                self._out.warn(f"the command for {row.get('id')} is let finish; Ctrl-C again kills it")
+                process.communicate(timeout=max(0.0, until_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._fail(f"took longer than {self._timeout_s:g} s and was killed", row)
         else:
-            if done.returncode != 0:
-                self._fail(f"ended with {done.returncode}", row)
+            if process.returncode != 0:
+                self._fail(f"ended with {process.returncode}", row)
+        if interrupted is not None:
+            raise interrupted
 
     def _fail(self, reason: str, row: Mapping[str, Any]) -> None:
         self.failed += 1

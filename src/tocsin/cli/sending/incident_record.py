@@ -23,7 +23,7 @@ _GONE = frozenset({"event_not_found", "event_closed"})
 
 
 class IncidentRecord:
-    """A job's incident, kept in a file.
+    """A command's incident, kept in a file.
 
     A request is written down before it is sent, and struck out when it is answered, so that one whose answer was lost
     is repeated by the next run with the same ``op_id``, which the gateway knows again.
@@ -108,10 +108,10 @@ class IncidentRecord:
 
 @contextmanager
 def incident_record(*identity: str) -> Iterator[IncidentRecord]:
-    """Open a job's record; another run of the same job waits meanwhile.
+    """Open a command's record; another run of the same command waits meanwhile.
 
     Args:
-        identity: what makes it this job.
+        identity: what makes it this command.
 
     Raises:
         Failure: the file cannot be had.

@@ -31,7 +31,7 @@ Examples:
 @click.argument("command", metavar="-- COMMAND", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--channel", required=True, metavar="ID", help="The channel that is told.")
 @password_option
-@click.option("--name", metavar="TEXT", help="Makes it one job, whatever its arguments.  [default: the command line]")
+@click.option("--name", metavar="TEXT", help="Makes it one, whatever its arguments.  [default: the command line]")
 @click.option("--title", metavar="TEXT", help="Of the incident.  [default: the name, or the program, and 'fails']")
 @click.option("--severity", type=click.Choice(SEVERITIES), default="high", show_default=True)
 @click.option("--tag", "tags", multiple=True, help="May be repeated.")
@@ -93,7 +93,7 @@ def run(
 
 
 def _tell(session: Session, password: str, body: dict[str, Any], identity: tuple[str, ...], *, failed: bool) -> None:
-    """Open, update or close the job's incident; nothing where it succeeds and none is open.
+    """Open, update or close the command's incident; nothing where it succeeds and none is open.
 
     Raises:
         Failure: the gateway does not answer, or refuses.

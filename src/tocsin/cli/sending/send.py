@@ -44,7 +44,8 @@ def send(
 ) -> None:
     """Send a categorised event to the people of the organisation.
 
-    With --wait the exit status is 0 when every channel has it, and 9 when it is stored and not all have it yet.
+    With --wait the exit status is 0 when every destination has it, and 9 when it is stored and not all have it yet,
+    or when nobody was told.
     """
     body: dict[str, Any] = {"category": category}
     if description is not None:
@@ -62,7 +63,18 @@ def send(
     stored = answer.json.get("eventId") if answer.status == 500 and answer.body[:1] == b"{" else None
     if stored is not None:
         session.out.record({"event_id": stored, "status": "not delivered yet"})
-        session.out.warn(f"{stored} is stored, but not every channel has it yet; it goes on being tried")
+        session.out.warn(f"{stored} is stored, but not every destination has it yet; it goes on being tried")
         click.get_current_context().exit(PARTIAL)
-    told = session.api.checked(answer).json
-    session.out.record({"event_id": told["eventId"], "status": "delivered" if wait_s else "accepted"})
+    event_id = session.api.checked(answer).json["eventId"]
+    status, fault = ("delivered" if wait_s else "accepted"), None
+    deliveries = answer.headers.get("tocsin-deliveries")
+    if wait_s and deliveries is None:
+        status = "repeated"
+        fault = f"{event_id} was stored by an earlier request; tocsin events get {event_id} shows what became of it"
+    elif wait_s and deliveries == "0":
+        status = "told to nobody"
+        fault = f"{event_id} is stored and told to nobody: it matches no destination that this gateway can send to"
+    session.out.record({"event_id": event_id, "status": status})
+    if fault is not None:
+        session.out.warn(fault)
+        click.get_current_context().exit(PARTIAL)

@@ -7,8 +7,6 @@ from typing import Any
 
 from tocsin.cli.client.api import Api
 from tocsin.cli.client.session import Session
-from tocsin.cli.exits import USAGE
-from tocsin.cli.faults import Failure
 from tocsin.cli.watching.paging import Paging, listed
 
 HISTORY_MAX = 1000
@@ -27,10 +25,8 @@ def past_events(
         count: at most so many.
 
     Raises:
-        Failure: a filter is one that the history does not have.
+        Failure: as ``Api.get``.
     """
-    if "subject" in query:
-        raise Failure(USAGE, "--subject cannot be combined with past events: their list does not know it")
     wanted = {name: value for name, value in query.items() if name not in ("kinds", "data")}
     with Api(session.api.base_url, session.api.key) as api:
         past = Session(api, session.out, session.profile)

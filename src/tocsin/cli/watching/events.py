@@ -8,6 +8,7 @@ import click
 
 from tocsin.cli.client.asking import ask, yes_option
 from tocsin.cli.client.session import Session, uses_gateway
+from tocsin.cli.client.values import number_of
 from tocsin.cli.exits import USAGE
 from tocsin.cli.faults import Failure
 from tocsin.cli.watching.event_filters import event_filters, filter_query
@@ -47,7 +48,7 @@ def events() -> None:
 def list_events(session: Session, /, limit: int, cursor: str | None, everything: bool, **filters: Any) -> None:
     """List events, newest first."""
     wanted = paging(limit, cursor, everything=everything)
-    session.out.rows(listed(session, "/api/v1/events", "events", filter_query(filters), wanted), _COLUMNS)
+    session.out.rows(listed(session, "/api/v1/events", "events", filter_query(session, filters), wanted), _COLUMNS)
 
 
 @events.command(epilog="\b\nExamples:\n  tocsin events get evt_0192... --output json | jq .payload\n")
@@ -91,7 +92,7 @@ def replay(
     from tocsin.cli.client.api import segment  # noqa: PLC0415  the help does without
     from tocsin.cli.watching.job_following import follow, verdict  # noqa: PLC0415
 
-    wanted = filter_query(filters)
+    wanted = filter_query(session, filters)
     if (event_id is None) is not bool(wanted):
         raise Failure(USAGE, "replay takes either an event's id or filters; --since 1h alone means all of an hour")
     if event_id is not None:
@@ -102,10 +103,13 @@ def replay(
         session.out.record(session.api.post(f"/api/v1/events/{segment(event_id)}/replay"))
         return
     count = session.api.post("/api/v1/replays", {"filter": wanted, "dry_run": True})
-    if dry_run or not count["count"]:
+    would_be = f"{number_of(count['count'], exact=count['exact'])} events would be replayed"
+    if dry_run or (count["exact"] and not count["count"]):
         session.out.record(count)
+        if not count["exact"]:
+            session.out.note(would_be)
         return
-    ask(f"{'' if count['exact'] else 'at least '}{count['count']} events would be replayed", yes=yes)
+    ask(would_be, yes=yes)
     job = session.api.post("/api/v1/replays", {"filter": wanted})
     if not no_wait:
         job = follow(session, job)

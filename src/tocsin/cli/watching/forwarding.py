@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-
-import msgspec
 
 from tocsin import __version__
 from tocsin.cli.client.secret_input import SIGNING_SECRET
@@ -21,12 +21,15 @@ from tocsin.core.signature import SECRET_BYTES, make_secret, sign_standard, stan
 _ANSWER_BYTES_MAX = 1024 * 1024
 
 
-class _Stated(msgspec.Struct):
-    """An event with its payload, which is kept byte for byte: decoding it could change its numbers."""
+class Content(NamedTuple):
+    """What an event carries, byte for byte.
 
-    id: str
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    payload: msgspec.Raw = msgspec.Raw(b"null")
+    Attributes:
+        media: its content type.
+    """
+
+    body: bytes
+    media: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,15 @@ class Forwarder:
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._timeout_s = timeout_s
 
-    def send(self, event_id: str, body: bytes) -> Reply:
-        """Send a body, signed as of now."""
+    def send(self, event_id: str, content: Content) -> Reply:
+        """Send an event's content, signed as of now."""
         now_s = int(time.time())
         headers = {
-            "Content-Type": "application/json",
+            "Content-Type": content.media,
             "User-Agent": f"tocsin/{__version__}",
             "webhook-id": event_id,
             "webhook-timestamp": str(now_s),
-            "webhook-signature": sign_standard(self._key, event_id, now_s, body),
+            "webhook-signature": sign_standard(self._key, event_id, now_s, content.body),
         }
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
         started_s = time.monotonic()
@@ -87,7 +90,7 @@ class Forwarder:
         status: int | None = None
         error: str | None = None
         try:
-            connection.request("POST", self._target, body, headers)
+            connection.request("POST", self._target, content.body, headers)
             response = connection.getresponse()
             status = response.status
             response.read(_ANSWER_BYTES_MAX)
@@ -99,10 +102,9 @@ class Forwarder:
         return Reply(status, round((time.monotonic() - started_s) * 1000, 1), error)
 
 
-def body_of(text: str | bytes) -> bytes:
-    """Return the payload of an event's JSON, as the stream or a look at one event gives it, byte for byte."""
-    stated = msgspec.json.decode(text, type=_Stated)
-    return bytes(stated.data) if bytes(stated.data) != b"null" else bytes(stated.payload)
+def content_of(event: Mapping[str, Any]) -> Content:
+    """Return what an event of the stream carries, which was asked for with its data raw."""
+    return Content(b64decode(event["data_base64"]), event["content_type"])
 
 
 def kept_secret() -> str:

@@ -68,5 +68,10 @@ def _bar(session: Session, job: dict[str, Any]) -> Iterator[Callable[[dict[str, 
     from rich.progress import Progress  # noqa: PLC0415
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(job["kind"], total=job["total"] or None)
-        yield lambda seen: progress.update(task, completed=seen["done"] + seen["failed"], total=seen["total"] or None)
+        task = progress.add_task(job["kind"], total=_end(job))
+        yield lambda seen: progress.update(task, completed=seen["done"] + seen["failed"], total=_end(seen))
+
+
+def _end(job: dict[str, Any]) -> int | None:
+    """Return how much a job is about; None where that is not known."""
+    return (job["total"] or None) if job["total_is_exact"] else None

@@ -51,8 +51,8 @@ def listen(
 
     It follows the gateway's stream, so that the gateway need not reach this machine, and nothing is set up there.
     Requests are signed as Standard Webhooks has it, with a secret of this machine's own (or TOCSIN_SIGNING_SECRET).
-    They carry the event's payload and go one after another; one that fails is not repeated. The exit status is 9
-    when some of --count failed.
+    They carry the event's payload, byte for byte, and go one after another; one that fails is not repeated. The exit
+    status is 9 when some of --count failed.
     """
     from tocsin.cli.watching.forwarding import Forwarder, kept_secret  # noqa: PLC0415  the help does without
 
@@ -63,14 +63,14 @@ def listen(
     if url is None:
         raise Failure(USAGE, "where to? --forward-to http://localhost:3000/hooks")
     forwarder = Forwarder(url, secret, timeout_s=timeout_s)
-    query = stream_query(session, filters) | {"kinds": "event", "data": "true"}
+    query = stream_query(session, filters) | {"kinds": "event", "data": "raw"}
     shown = _Forwarded(session, forwarder)
     for message in Stream(session, query).messages():
         if message.name == OPENED:
             session.out.note(f"forwarding to {forwarder.url}; the signing secret: tocsin listen --print-secret")
             shown.send_past(query, past)
         elif message.name == "event":
-            shown.send(message.data, message.text)
+            shown.send(message.data)
         else:
             tell_about_stream(session, message)
         if count is not None and shown.count >= count:
@@ -98,6 +98,7 @@ class _Forwarded:
         """Send the last events of the history, oldest first."""
         from tocsin.cli.client.api import Api, segment  # noqa: PLC0415  the help does without
         from tocsin.cli.watching.event_history import past_events  # noqa: PLC0415
+        from tocsin.cli.watching.forwarding import Content  # noqa: PLC0415
 
         if not wanted:
             return
@@ -105,25 +106,28 @@ class _Forwarded:
         self._past = {row["id"] for row in rows}
         with Api(self._session.api.base_url, self._session.api.key) as api:
             for row in rows:
-                answer = api.checked(api.send("GET", f"/api/v1/events/{segment(row['id'])}"))
-                self._send(row, answer.body)
+                answer = api.send("GET", f"/api/v1/events/{segment(row['id'])}/data")
+                # Its time to be kept may have ended between the two requests.
+                if answer.status != 404:
+                    self._send(row, Content(api.checked(answer).body, answer.headers["content-type"]))
 
-    def send(self, event: dict[str, Any], text: str) -> None:
+    def send(self, event: dict[str, Any]) -> None:
         """Send an event of the stream, unless it was one of the last."""
         if event["id"] in self._past:
             self._past.discard(event["id"])
         else:
-            self._send(event, text)
+            from tocsin.cli.watching.forwarding import content_of  # noqa: PLC0415  the help does without
 
-    def _send(self, event: dict[str, Any], text: str | bytes) -> None:
-        from tocsin.cli.watching.forwarding import body_of, row_of  # noqa: PLC0415  the help does without
+            self._send(event, content_of(event))
 
-        body = body_of(text)
+    def _send(self, event: dict[str, Any], content: Any) -> None:
+        from tocsin.cli.watching.forwarding import row_of  # noqa: PLC0415  the help does without
+
         out = self._session.out
         kind = visible(str(event.get("type") or event.get("event_type")))
         if out.form == "table":
-            out.line(f"--> {event['id']}  {kind}  {len(body)} bytes")
-        reply = self._forwarder.send(event["id"], body)
+            out.line(f"--> {event['id']}  {kind}  {len(content.body)} bytes")
+        reply = self._forwarder.send(event["id"], content)
         fine = reply.status is not None and 200 <= reply.status < 300
         self.count += 1
         self.failed += not fine

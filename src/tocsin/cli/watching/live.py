@@ -26,13 +26,15 @@ _SILENCE_S = 60.0
 _WAIT_S = 1.0
 _WAIT_MAX_S = 30.0
 _FILTERS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--type", {"metavar": "GLOB", "help": "Name of the event, as order.*."}),
+    ("--type", {"metavar": "GLOB", "help": "Name of the event, as order.*; several with commas between them."}),
     ("--source", {"metavar": "GLOB", "help": "Where it came from, as pushgo/channel/*."}),
     ("--subject", {"metavar": "GLOB", "help": "What it is about."}),
     ("--dialect", {"type": click.Choice(DIALECTS), "help": "API by which it came."}),
     ("--severity", {"type": click.Choice(SEVERITIES), "help": "How urgent."}),
     ("--destination", {"metavar": "NAME|ID", "help": "With a delivery to this destination."}),
+    ("--search", {"metavar": "TEXT", "help": "Text in the payload."}),
 )
+_NAMES = {"search": "q"}
 
 
 class Message(NamedTuple):
@@ -69,7 +71,7 @@ def stream_query(session: Session, filters: Mapping[str, Any]) -> dict[str, str]
     """
     from tocsin.cli.managing.destination_lookup import find_destination  # noqa: PLC0415  the help does without
 
-    query = {name: value for name, value in filters.items() if value is not None}
+    query = {_NAMES.get(name, name): value for name, value in filters.items() if value is not None}
     if "destination" in query:
         query["destination"] = find_destination(session, query["destination"])["id"]
     return query

@@ -8,11 +8,11 @@ import click
 
 from tocsin.cli.client.asking import ask, yes_option
 from tocsin.cli.client.session import Session, uses_gateway
-from tocsin.cli.client.values import moment_text
+from tocsin.cli.client.values import moment_text, number_of
 from tocsin.cli.exits import PARTIAL
 from tocsin.cli.faults import Failure
 
-_STATUSES = ("failed", "cancelled", "delivered")
+_STATUSES = ("failed", "expired", "cancelled", "delivered")
 _EXAMPLES = """\b
 Examples:
   tocsin retry --since 1h --dry-run
@@ -27,9 +27,9 @@ Examples:
 @click.option(
     "--status",
     "statuses",
-    type=click.Choice(_STATUSES),
+    type=click.Choice(_STATUSES, case_sensitive=False),
     multiple=True,
-    help="What became of them.  [default: failed]",
+    help="What became of them; failed and expired are the same.  [default: failed]",
 )
 @click.option("--destination", metavar="NAME|ID", help="Only this one.  [default: every one]")
 @click.option("--dry-run", is_flag=True, help="Only say how many there are.")
@@ -60,20 +60,21 @@ def retry(
     if statuses:
         body["status"] = list(statuses)
     wanted = all_destinations(session) if destination is None else [find_destination(session, destination)]
-    counts = [
-        {
-            "destination": each["name"],
-            "destination_id": each["id"],
-            "count": session.api.post(_path(each["id"]), body, {"dry_run": "true"})["count"],
-        }
-        for each in wanted
-    ]
-    missed = [each for each in counts if each["count"]]
+    counts = []
+    for each in wanted:
+        count = session.api.post(_path(each["id"]), body, {"dry_run": "true"})
+        # Only where it may be more does the gateway say so.
+        exact = count.get("exact", True)
+        counts.append(
+            {"destination": each["name"], "destination_id": each["id"], "count": count["count"], "exact": exact}
+        )
+    missed = [each for each in counts if each["count"] or not each["exact"]]
     if dry_run or not missed:
         session.out.rows(counts)
+        if not all(each["exact"] for each in missed):
+            session.out.note(_announced(missed))
         return
-    total = sum(each["count"] for each in missed)
-    ask(f"{total} deliveries to {len(missed)} destination{'s'[: len(missed) > 1]} would be sent again", yes=yes)
+    ask(_announced(missed), yes=yes)
     jobs = []
     refused: list[Failure] = []
     for each in missed:
@@ -88,6 +89,11 @@ def retry(
     if refused:
         raise refused[0] if len(refused) == len(missed) else Failure(PARTIAL, refused[0].message)
     verdict(jobs)
+
+
+def _announced(missed: list[dict[str, Any]]) -> str:
+    total = number_of(sum(each["count"] for each in missed), exact=all(each["exact"] for each in missed))
+    return f"{total} deliveries to {len(missed)} destination{'s'[: len(missed) > 1]} would be sent again"
 
 
 def _path(destination_id: str) -> str:

@@ -82,25 +82,32 @@ def event_object(standing: Standing, lifetime: Lifetime) -> dict[str, Any]:
     }
 
 
-def page_object(page: Page[Standing], lifetime: Lifetime, *, number: int, size: int) -> dict[str, Any]:
-    """Return a page of /query, in whose rows ``payload``, ``query`` and ``headers`` are JSON-encoded strings.
+def page_row(standing: Standing, lifetime: Lifetime) -> dict[str, Any]:
+    """Return a row of /query, where ``payload``, ``query`` and ``headers`` are JSON-encoded strings."""
+    payload = standing.event.data.decode()
+    return event_object(standing, lifetime) | {"payload": payload, "query": "{}", "headers": "{}"}
+
+
+def page_members(page: Page[Standing], *, number: int, size: int) -> dict[str, Any]:
+    """Return what a page of /query says beside its ``rows``.
 
     Args:
         number: of this page, from 1.
         size: rows on a page.
     """
-    rows = [
-        event_object(standing, lifetime) | {"payload": standing.event.data.decode(), "query": "{}", "headers": "{}"}
-        for standing in page.rows
-    ]
     rendered = {
-        "rows": rows,
         "total": page.total,
         "page": number,
         "pageSize": size,
         "totalPages": -(-page.total // size),
     }
     return rendered if page.total_is_exact else rendered | {"totalIsExact": False}
+
+
+def around_rows(page: Page[Standing], *, number: int, size: int) -> tuple[bytes, bytes]:
+    """Return a page of /query without its rows: what stands before and behind them."""
+    members = msgspec.json.encode(page_members(page, number=number, size=size))
+    return b'{"rows":[', b"]," + members[1:]
 
 
 def transaction_object(transaction: Transaction, lifetime: Lifetime) -> dict[str, Any]:

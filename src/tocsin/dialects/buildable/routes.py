@@ -15,6 +15,7 @@ from tocsin.pipeline.consumption import Consumer, Consumption, Standing
 from tocsin.pipeline.ingest import Ingest
 from tocsin.web.auth import KeyRing, Principal
 from tocsin.web.http import Handler, Request, Response, Route, json_response
+from tocsin.web.whole_pages import whole_page_response
 
 SOURCE = "buildable"
 
@@ -88,12 +89,22 @@ class Buildable:
         """List events by what a consumer group has made of them."""
         principal = self._principal(request, Scope.READ)
         wanted = parsing.parse_query(request.body, self._limits)
-        page = await self._page(_consumer(principal, wanted.tx_key), wanted)
-        return json_response(
-            200, rendering.page_object(page, self._lifetime(), number=wanted.page, size=wanted.page_size)
+        consumer = _consumer(principal, wanted.tx_key)
+        lifetime = self._lifetime()
+
+        async def read(limit: int, cursor: bytes | None) -> Page[Standing]:
+            return await self._page(consumer, wanted, limit=limit, cursor=cursor)
+
+        return await whole_page_response(
+            read,
+            wanted.page_size,
+            shown=lambda standing: rendering.page_row(standing, lifetime),
+            around=lambda page: rendering.around_rows(page, number=wanted.page, size=wanted.page_size),
         )
 
-    async def _page(self, consumer: Consumer, wanted: parsing.Query) -> Page[Standing]:
+    async def _page(
+        self, consumer: Consumer, wanted: parsing.Query, *, limit: int, cursor: bytes | None
+    ) -> Page[Standing]:
         if wanted.state is TransactionState.PENDING:
             # A transaction begins in processing, so nothing ever waits in pending.
             return Page(rows=[], next_cursor=None, total=0)
@@ -102,8 +113,9 @@ class Buildable:
             wanted.full_name,
             wanted.state,
             since_ms=wanted.since_ms,
-            limit=wanted.page_size,
-            offset=(wanted.page - 1) * wanted.page_size,
+            limit=limit,
+            offset=(wanted.page - 1) * wanted.page_size if cursor is None else 0,
+            cursor=cursor,
         )
 
     async def update(self, request: Request) -> Response:

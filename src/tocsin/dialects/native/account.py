@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from tocsin.core.clock import rfc3339
-from tocsin.core.errors import InvalidRequest
 from tocsin.core.organisation import Category, Scope
-from tocsin.dialects import strict_json
+from tocsin.dialects.native.account_body import account_in, category_changes_in, new_category_in
 from tocsin.pipeline.account import Account, Accounts, Categories
 from tocsin.web.auth import Principal
 from tocsin.web.http import ErrorRenderer, Finish, Handler, Request, Response, Route, json_response
-
-T = TypeVar("T")
 
 BODY_BYTES_MAX = 65_536
 
 Guard = Callable[[Request, Scope], Principal]
 """Returns who asks; raises ``NotAuthenticated`` or, without the scope, ``NotPermitted``."""
-
-
-class _NewCategory(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
-    color: str | int
-    emoji: str | None = None
-
-
-class _ChangedCategory(msgspec.Struct, forbid_unknown_fields=True):
-    name: str | msgspec.UnsetType = msgspec.UNSET
-    color: str | int | msgspec.UnsetType = msgspec.UNSET
-    emoji: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class AccountRoutes:
@@ -95,7 +80,7 @@ class AccountRoutes:
         principal = self._guard(request, Scope.MANAGE)
         account = await self._accounts.replace(
             principal.organisation_id,
-            _decoded(request.body, Account),
+            account_in(request.body),
             may_change_plan=self._plan_changes or Scope.OPERATOR in principal.scopes,
         )
         return json_response(200, _shown_account(account))
@@ -108,10 +93,8 @@ class AccountRoutes:
     async def create_category(self, request: Request) -> Response:
         """Store a category."""
         principal = self._guard(request, Scope.MANAGE)
-        wanted = _decoded(request.body, _NewCategory)
-        category = await self._categories.create(
-            principal.organisation_id, name=wanted.name, color=_color(wanted.color), emoji=wanted.emoji
-        )
+        wanted = new_category_in(request.body)
+        category = await self._categories.create(principal.organisation_id, **wanted)
         return json_response(201, _shown_category(category))
 
     async def quick_start(self, request: Request) -> Response:
@@ -122,12 +105,7 @@ class AccountRoutes:
     async def change_category(self, request: Request) -> Response:
         """Change a category's name, colour or emoji."""
         principal = self._guard(request, Scope.MANAGE)
-        wanted = _decoded(request.body, _ChangedCategory)
-        changes = {
-            field: value for field, value in msgspec.structs.asdict(wanted).items() if value is not msgspec.UNSET
-        }
-        if "color" in changes:
-            changes["color"] = _color(changes["color"])
+        changes = category_changes_in(request.body)
         category = await self._categories.change(principal.organisation_id, request.path["name"], changes)
         return json_response(200, _shown_category(category))
 
@@ -151,34 +129,6 @@ class AccountRoutes:
                 "resetDate": rfc3339(usage.reset_ms),
             },
         )
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    """Return a body as this kind.
-
-    Raises:
-        MalformedBody: it is not JSON.
-        InvalidRequest: it is not of this kind; ``fields`` names the first member that is not.
-    """
-    value = strict_json.decode(body)
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `$")
-        name = path.strip("`.")
-        if reason.startswith(("Object contains unknown field", "Object missing required field")):
-            name = ".".join(part for part in (name, reason.split("`")[1]) if part)
-        raise InvalidRequest(str(error), fields=((name, reason),) if name else ()) from None
-
-
-def _color(given: str | int) -> int:
-    """Return a colour, written ``#RRGGBB`` or as Discord's integer; what is neither becomes -1, which is refused."""
-    if isinstance(given, int):
-        return given
-    digits = given.removeprefix("#")
-    if len(given) == 7 and len(digits) == 6 and all(digit in "0123456789abcdefABCDEF" for digit in digits):
-        return int(digits, 16)
-    return -1
 
 
 def _shown_category(category: Category) -> dict[str, Any]:

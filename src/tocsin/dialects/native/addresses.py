@@ -38,9 +38,11 @@ class Form(msgspec.Struct, frozen=True):
 FORMS: dict[Transport, tuple[Form, ...]] = {
     Transport.WEBHOOK: (Form(frozenset({"url"}), frozenset({"method", "headers"})),),
     Transport.DISCORD: (Form(frozenset({"webhook_url"})), Form(frozenset({"bot_token", "user_id"}))),
-    Transport.TELEGRAM: (Form(frozenset({"bot_token", "chat_id"})),),
+    # The chat may follow: the person whose it is connects it by a link.
+    Transport.TELEGRAM: (Form(frozenset({"bot_token"}), frozenset({"chat_id"})),),
     Transport.EMAIL: (Form(frozenset({"to"})),),
     Transport.MAILBOX: (Form(frozenset({"device_key"})),),
+    Transport.APPRISE: (Form(frozenset({"service"})),),
 }
 """What an address of each transport may look like."""
 
@@ -104,6 +106,7 @@ def _readers(limits: NativeLimits) -> dict[str, Reader]:
         "chat_id": _chat_id,
         "to": _mail_addresses,
         "device_key": _unmasked(text(1, limits.device_key_characters_max)),
+        "service": _unmasked(text(1, limits.name_characters_max)),
     }
 
 
@@ -122,7 +125,7 @@ def _contact(name: str) -> Reader:
             raise wrong("must be a text that is not empty")
         fault = fault_of(name, value)
         if fault is not None:
-            raise wrong(f"must be {fault}")
+            raise wrong(fault)
         return value
 
     return _unmasked(read)
@@ -133,7 +136,7 @@ def _chat_id(value: Any) -> str | int:
         raise wrong("must be a number or a text")
     fault = fault_of("chat_id", value)
     if fault is not None:
-        raise wrong(f"must be {fault}")
+        raise wrong(fault)
     return value
 
 
@@ -142,7 +145,7 @@ def _mail_address(value: Any) -> str:
         raise wrong("must be a text")
     fault = fault_of("to", (value,))
     if fault is not None:
-        raise wrong(f"must be {fault}")
+        raise wrong(fault)
     return value
 
 

@@ -35,7 +35,7 @@ class AuditRoutes:
 
     async def list(self, request: Request) -> Response:
         """Return a page of records, newest first."""
-        principal = self._guard.guard(request, Scope.MANAGE)
+        principal = self._guard.guard(request, Scope.READ)
         listing = read_listing(request, self._terms, self._limits)
         terms = listing.terms
         page = await self._engine.search(

@@ -16,6 +16,7 @@ from tocsin.dialects.native.listing import page_of, page_response, read_listing
 from tocsin.dialects.native.reading import Field, Reader, read_body, text, wrong
 from tocsin.dialects.native.rendering import time_shown
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.channels import Channels
 from tocsin.web.guard import Guard
 from tocsin.web.http import Handler, Request, Response, json_response
 from tocsin.web.passwords import ChannelPasswords
@@ -42,6 +43,7 @@ class ChannelRoutes:
         *,
         guard: Guard,
         catalog: Catalog,
+        channels: Channels,
         passwords: ChannelPasswords,
         clock: Clock,
         ids: IdSequence,
@@ -49,6 +51,7 @@ class ChannelRoutes:
     ) -> None:
         self._guard = guard
         self._catalog = catalog
+        self._channels = channels
         self._passwords = passwords
         self._clock = clock
         self._ids = ids
@@ -77,6 +80,7 @@ class ChannelRoutes:
         """Make a channel."""
         principal = self._guard.guard(request, Scope.MANAGE)
         given = read_body(request.body, self._creation)
+        self._channels.check_room(principal.organisation_id)
         now_ms = self._clock.now_ms()
         channel = Channel(
             id=ChannelId(self._ids.make(now_ms)),
@@ -85,7 +89,7 @@ class ChannelRoutes:
             password_hash=await self._passwords.hash(given["password"]),
             created_ms=now_ms,
         )
-        await self._catalog.save(channel)
+        await self._channels.add(channel)
         return json_response(201, _shown(channel))
 
     async def change(self, request: Request) -> Response:

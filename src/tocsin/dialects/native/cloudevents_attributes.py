@@ -12,14 +12,12 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.clock import TIME_MAX_MS, parse_rfc3339
+from tocsin.core.clock import TIME_MAX_MS, TIME_MIN_MS, parse_rfc3339
 from tocsin.core.cloudevents import JSON, SPEC_VERSION, Content, Kept, media_type, written
 from tocsin.core.identifiers import digest
 from tocsin.dialects.native.limits import CloudEventsLimits
 from tocsin.dialects.native.reading import Faults, Reader, wrong
 
-_TIME_MIN_MS = -62_135_596_800_000
-"""The first millisecond of the year 1."""
 _INTEGER_MAX = 2**31 - 1
 _REQUIRED = ("specversion", "id", "source", "type")
 
@@ -205,4 +203,4 @@ def _time_ms(text: str) -> int | None:
     if marks != ("-", "-", "T", ":", ":") or not (text[-1] in "Zz" or text[-6] in "+-"):
         return None
     found = parse_rfc3339(text.upper())
-    return found if found is not None and _TIME_MIN_MS <= found <= TIME_MAX_MS else None
+    return found if found is not None and TIME_MIN_MS <= found <= TIME_MAX_MS else None

@@ -98,7 +98,7 @@ def binary(
         headers: names in lower case.
 
     Raises:
-        MalformedBody: the data are to be JSON, and are not.
+        MalformedBody: the data are said to be JSON, and are not.
         InvalidRequest: ``fields`` lists every fault.
     """
     faults = Faults()
@@ -148,15 +148,20 @@ _Found = tuple[bytes, Content]
 
 
 def _of_bytes(data: bytes, content_type: str | None) -> _Found:
-    """Return content as it is kept.
+    """Return content as it is kept. Where no content type says what it is, it is JSON if it reads as JSON.
 
     Raises:
-        MalformedBody: it is to be JSON, and is not.
+        MalformedBody: it is said to be JSON, and is not.
     """
     if is_json(content_type):
-        strict_json.decode(data)
-        return data, Content.JSON
-    if _is_text(content_type):
+        try:
+            strict_json.decode(data)
+        except MalformedBody:
+            if content_type is not None:
+                raise
+        else:
+            return data, Content.JSON
+    elif _is_text(content_type):
         try:
             return strict_json.encode(data.decode()), Content.TEXT
         except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from tocsin.core.event import Event
 from tocsin.core.identifiers import parse_event_id, prefixed
 from tocsin.core.organisation import Scope
 from tocsin.dialects.native.limits import NativeLimits
-from tocsin.dialects.native.listing import WINDOW, page_members, page_response, read_listing
+from tocsin.dialects.native.listing import WINDOW, by_sequence, page_members, page_response, read_listing
 from tocsin.dialects.native.phases import phases, word_of
 from tocsin.dialects.native.reading import Reader, digits, text, wrong
 from tocsin.dialects.native.rendering import (
@@ -85,13 +85,14 @@ class DeliveryRoutes:
         )
 
     async def list(self, request: Request) -> Response:
-        """Return a page of deliveries, newest first."""
+        """Return a page of deliveries of the key's environment, newest first."""
         principal = self._guard.guard(request, Scope.READ)
         listing = read_listing(request, self._terms, self._limits)
         terms = listing.terms
         page = await self._engine.search(
             DeliveryQuery(
                 organisation_id=principal.organisation_id,
+                environment=principal.environment,
                 since_ms=terms.get("since"),
                 until_ms=terms.get("until"),
                 destination_id=terms.get("destination"),
@@ -110,7 +111,7 @@ class DeliveryRoutes:
     async def get(self, request: Request) -> Response:
         """Return one delivery with a page of its attempts, oldest first."""
         principal = self._guard.guard(request, Scope.READ)
-        listing = read_listing(request, {}, self._limits)
+        listing = read_listing(request, {}, self._limits, cursor=by_sequence)
         row = await self._found(principal, request)
         page = await self._engine.search(
             AttemptQuery(organisation_id=principal.organisation_id, delivery_id=row.delivery.id),
@@ -143,13 +144,13 @@ class DeliveryRoutes:
         return json_response(200, self.shown(await self._found(principal, request)))
 
     async def _found(self, principal: Principal, request: Request) -> DeliveryRow:
-        """Return the delivery of the path and its event; another organisation's is not there."""
+        """Return the delivery of the path and its event; one that is not the key's to see is not there."""
         delivery_id = parse_delivery_id(request.path["delivery_id"])
         if delivery_id is not None:
             (delivery,) = await self._engine.find(Delivery, principal.organisation_id, [delivery_id])
             if delivery is not None:
                 (event,) = await self._engine.find(Event, principal.organisation_id, [delivery.event_id])
-                if event is not None:
+                if event is not None and event.environment is principal.environment:
                     return DeliveryRow(delivery, event)
         raise NotFound("delivery not found")
 
@@ -200,6 +201,7 @@ def attempt_shown(recorded: RecordedAttempt) -> dict[str, Any]:
         "error_class": None if attempt.error_class is None else attempt.error_class.value,
         "error": attempt.error,
         "remote_id": attempt.remote_id,
+        "truncated": attempt.shortened,
         "request": {
             "line": attempt.exchange.request_line,
             "headers": _headers_shown(attempt.exchange.request_headers),

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from tocsin.core.delivery import DeliveryPhase
-from tocsin.core.destination import Destination, Filter, Format, Transport
+from tocsin.core.destination import Destination, Filter, Format, IncidentStyle, Transport
 from tocsin.core.event import Dialect, Severity
+from tocsin.core.glob import glob_fault
+from tocsin.core.quiet_hours import QuietHours, quiet_hours_fault
 from tocsin.core.retry import NATIVE, PRESETS, RetryPolicy
 from tocsin.dialects.native.addresses import address
 from tocsin.dialects.native.limits import NativeLimits
@@ -17,6 +19,7 @@ from tocsin.dialects.native.phases import FINAL, phases
 from tocsin.dialects.native.reading import (
     UNKNOWN_FIELD,
     Faults,
+    Faulty,
     Field,
     Reader,
     choice,
@@ -39,6 +42,8 @@ from tocsin.pipeline.destinations import DestinationBounds, DestinationSpec
 from tocsin.pipeline.recovery import GIVEN_UP
 
 _TIMEOUT_MIN_S = 0.1
+_ZONE_CHARACTERS_MAX = 64
+"""Twice as long as the longest name that there is."""
 
 
 class Recovering(msgspec.Struct, frozen=True):
@@ -68,6 +73,8 @@ class DestinationBodies:
             "rate_per_s": Field(nullable(number(limits.rate_min_per_s, limits.rate_max_per_s))),
             "concurrency": Field(whole(1, bounds.concurrency_max)),
             "ordered": Field(flag),
+            "incidents": Field(choice(IncidentStyle)),
+            "quiet_hours": Field(nullable(_quiet_hours)),
             "enabled": Field(flag),
         }
         self._creation = {
@@ -135,7 +142,7 @@ _RECOVERING: Mapping[str, Field] = {
 
 
 def _filter(limits: NativeLimits) -> Reader:
-    patterns = Field(listed(text(1, limits.pattern_characters_max), most=limits.patterns_max))
+    patterns = Field(listed(_pattern(limits.pattern_characters_max), most=limits.patterns_max))
     read_members = members(
         {
             "dialects": Field(listed(choice(Dialect), most=len(Dialect))),
@@ -154,9 +161,46 @@ def _filter(limits: NativeLimits) -> Reader:
     return read
 
 
+def _pattern(characters_max: int) -> Reader:
+    read_text = text(1, characters_max)
+
+    def read(value: Any) -> str:
+        pattern: str = read_text(value)
+        fault = glob_fault(pattern)
+        if fault is not None:
+            raise wrong(fault)
+        return pattern
+
+    return read
+
+
 def filter_shown(wanted: Filter) -> dict[str, Any]:
     """Return a filter as it is also sent."""
     return msgspec.structs.asdict(wanted)
+
+
+# -- quiet hours -------------------------------------------------------------------------------------------
+
+_quiet_members = members(
+    {
+        "start": Field(plain_text, required=True),
+        "end": Field(plain_text, required=True),
+        "timezone": Field(text(1, _ZONE_CHARACTERS_MAX)),
+    }
+)
+
+
+def _quiet_hours(value: Any) -> QuietHours:
+    quiet = QuietHours(**_quiet_members(value))
+    fault = quiet_hours_fault(quiet)
+    if fault is not None:
+        raise Faulty(fault)
+    return quiet
+
+
+def quiet_hours_shown(quiet: QuietHours | None) -> dict[str, Any] | None:
+    """Return quiet hours as they are also sent."""
+    return None if quiet is None else msgspec.structs.asdict(quiet)
 
 
 # -- retry -------------------------------------------------------------------------------------------------

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from tocsin.core.destination import Destination, Transport
+from tocsin.core.destination import Destination, Transport, is_addressed
 from tocsin.core.errors import Conflict, NotFound, Unprocessable
 from tocsin.core.identifiers import DestinationId, OrganisationId, prefixed
 from tocsin.core.organisation import Scope
-from tocsin.dialects.native.destination_body import DestinationBodies, Recovering, filter_shown, retry_shown
+from tocsin.dialects.native.destination_body import (
+    DestinationBodies,
+    Recovering,
+    filter_shown,
+    quiet_hours_shown,
+    retry_shown,
+)
 from tocsin.dialects.native.errors import PRECONDITION_FAILED
-from tocsin.dialects.native.jobs import job_accepted
+from tocsin.dialects.native.jobs import job_accepted, recovery_count_shown
 from tocsin.dialects.native.limits import NativeLimits
 from tocsin.dialects.native.listing import page_of, page_response, read_listing, read_query
 from tocsin.dialects.native.phases import WORDS
@@ -27,7 +34,6 @@ from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.conditions import ConditionFailure
 from tocsin.pipeline.destinations import DestinationBounds, Destinations
 from tocsin.pipeline.jobs import Jobs
-from tocsin.pipeline.recovery import Recovery
 from tocsin.web.guard import Guard
 from tocsin.web.http import Handler, Request, Response, json_response
 
@@ -46,6 +52,7 @@ def destination_shown(destination: Destination, failure: ConditionFailure | None
         "transport": destination.transport.value,
         # A secret that was taken away leaves its name behind.
         "address": {name: value for name, value in destination.address.items() if value is not None},
+        "learned": destination.learned,
         "filter": filter_shown(destination.filter),
         "format": destination.format.value,
         "retry": retry_shown(destination.retry),
@@ -53,6 +60,8 @@ def destination_shown(destination: Destination, failure: ConditionFailure | None
         "rate_per_s": destination.rate_per_s,
         "concurrency": destination.concurrency,
         "ordered": destination.ordered,
+        "incidents": destination.incidents.value,
+        "quiet_hours": quiet_hours_shown(destination.quiet_hours),
         "enabled": destination.enabled,
         "paused": destination.paused,
         "state": state_of(destination),
@@ -103,6 +112,7 @@ class DestinationRoutes:
 
     Args:
         transports: those that are there.
+        services: tells which of Apprise's an organisation may send to.
         bounds: the same that ``destinations`` has.
     """
 
@@ -112,18 +122,18 @@ class DestinationRoutes:
         guard: Guard,
         catalog: Catalog,
         destinations: Destinations,
-        recovery: Recovery,
         jobs: Jobs,
         transports: frozenset[Transport],
+        services: Callable[[OrganisationId], frozenset[str]],
         bounds: DestinationBounds,
         limits: NativeLimits,
     ) -> None:
         self._guard = guard
         self._catalog = catalog
         self._destinations = destinations
-        self._recovery = recovery
         self._jobs = jobs
         self._transports = transports
+        self._services = services
         self._limits = limits
         self._bodies = DestinationBodies(limits=limits, bounds=bounds)
 
@@ -157,6 +167,7 @@ class DestinationRoutes:
         principal = self._guard.guard(request, Scope.MANAGE)
         spec = self._bodies.creation(request.body)
         self._check_transport(spec.transport)
+        self._check_service(principal.organisation_id, spec.transport, spec.address)
         destination, secret = await self._destinations.create(principal.organisation_id, spec)
         return _answer(201, destination, secret=secret)
 
@@ -170,6 +181,7 @@ class DestinationRoutes:
         before = self._found(request, Scope.MANAGE)
         check_if_match(request.header(b"if-match"), before)
         changes = self._bodies.change(request.body, before)
+        self._check_service(before.organisation_id, before.transport, changes.get("address", before.address))
         return _answer(200, await self._changed(request, before, changes) if changes else before)
 
     async def delete(self, request: Request) -> Response:
@@ -186,7 +198,7 @@ class DestinationRoutes:
         self._check_transport(destination.transport)
         if not destination.enabled:
             raise Conflict("the destination is disabled", code="destination_disabled")
-        if not destination.address:
+        if not is_addressed(destination):
             raise Conflict("the destination has no address yet", code="destination_incomplete")
         receipt = await self._destinations.test(destination.organisation_id, destination.id, principal.environment)
         return json_response(
@@ -222,15 +234,15 @@ class DestinationRoutes:
         dry_run: bool = read_query(request, {"dry_run": flag_word}).get("dry_run", False)
         wanted = self._bodies.recovering(request.body)
         if dry_run:
-            count = await self._recovery.recover(
+            count = await self._jobs.count_missed(
                 destination.organisation_id,
                 destination.id,
+                environment=principal.environment,
                 since_ms=wanted.since_ms,
                 until_ms=wanted.until_ms,
                 phases=wanted.phases,
-                dry_run=True,
             )
-            return json_response(200, {"count": count})
+            return json_response(200, recovery_count_shown(count))
         job = await self._jobs.recovery(
             destination.organisation_id,
             destination.id,
@@ -266,6 +278,16 @@ class DestinationRoutes:
                 f"the transport {transport.value} is not available on this gateway",
                 code="transport_unavailable",
                 fields=(("transport", f"must be one of {', '.join(sorted(self._transports))}"),),
+            )
+
+    def _check_service(self, organisation_id: OrganisationId, transport: Transport, address: dict[str, Any]) -> None:
+        names = self._services(organisation_id)
+        if transport is Transport.APPRISE and address["service"] not in names:
+            reason = f"must be one of {', '.join(sorted(names))}" if names else "cannot be any: none is open to you"
+            raise Unprocessable(
+                f"address.service {reason}",
+                code="apprise_service_unavailable",
+                fields=(("address.service", reason),),
             )
 
 

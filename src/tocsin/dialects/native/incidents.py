@@ -44,12 +44,13 @@ class IncidentRoutes:
         return (("GET", "/incidents", self.list), ("GET", "/incidents/{incident_id}", self.get))
 
     async def list(self, request: Request) -> Response:
-        """Return a page of incidents, newest first."""
+        """Return a page of incidents of the key's environment, newest first."""
         principal = self._guard.guard(request, Scope.READ)
         listing = read_listing(request, _TERMS, self._limits)
         page = await self._engine.search(
             IncidentQuery(
                 organisation_id=principal.organisation_id,
+                environment=principal.environment,
                 since_ms=listing.terms.get("since"),
                 until_ms=listing.terms.get("until"),
                 state=listing.terms.get("state"),
@@ -68,11 +69,12 @@ class IncidentRoutes:
         found = None
         if incident_id is not None:
             (found,) = await self._engine.find(Incident, principal.organisation_id, [incident_id])
-        if found is None:
+        if found is None or found.environment is not principal.environment:
             raise NotFound("incident not found")
         page = await self._engine.search(
             EventQuery(
                 organisation_id=principal.organisation_id,
+                environment=principal.environment,
                 dialect=Dialect.PUSHGO,
                 source=f"pushgo/channel/{found.channel}",
                 subject=hex32(found.id),

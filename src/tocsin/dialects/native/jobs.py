@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import msgspec
 
 from tocsin.core.environment import Environment
 from tocsin.core.errors import InvalidRequest, NotFound
 from tocsin.core.identifiers import OrganisationId, parse_prefixed, prefixed
 from tocsin.core.job import Job, JobId, JobState
 from tocsin.core.organisation import Scope
+from tocsin.dialects.native.event_filter import EventFilter
 from tocsin.dialects.native.limits import NativeLimits
 from tocsin.dialects.native.listing import WINDOW, page_response, read_listing
 from tocsin.dialects.native.reading import Field, Reader, choice, flag, members, read_body, wrong
 from tocsin.dialects.native.rendering import time_or_null, time_shown
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import EventQuery, JobQuery
-from tocsin.pipeline.jobs import PREFIX, Jobs
+from tocsin.pipeline.jobs import PREFIX, Count, Jobs
+from tocsin.web.auth import Principal
 from tocsin.web.guard import Guard
 from tocsin.web.http import Handler, Request, Response, json_response
-
-
-class EventFilter(msgspec.Struct, frozen=True):
-    """How the list of events reads what it is narrowed by; a replay means by the same words the same events.
-
-    Attributes:
-        names: the words there are.
-        read: returns the query, or None where nothing can match; raises ``InvalidRequest`` with ``fields``.
-    """
-
-    names: tuple[str, ...]
-    read: Callable[[Mapping[str, str], OrganisationId, Environment], EventQuery | None]
 
 
 def job_shown(job: Job) -> dict[str, Any]:
@@ -52,6 +39,11 @@ def job_shown(job: Job) -> dict[str, Any]:
         "started_at": time_or_null(job.started_ms),
         "finished_at": time_or_null(job.ended_ms),
     }
+
+
+def recovery_count_shown(count: Count) -> dict[str, Any]:
+    """Return how much a recovery would be about; ``exact`` stands only where it may be more."""
+    return {"count": count.count} if count.exact else {"count": count.count, "exact": False}
 
 
 def job_accepted(job: Job) -> Response:
@@ -103,12 +95,13 @@ class JobRoutes:
         return job_accepted(job)
 
     async def list(self, request: Request) -> Response:
-        """Return a page of jobs, newest first."""
+        """Return a page of jobs of the key's environment, newest first."""
         principal = self._guard.guard(request, Scope.READ)
         listing = read_listing(request, self._terms, self._limits)
         page = await self._engine.search(
             JobQuery(
                 organisation_id=principal.organisation_id,
+                environment=principal.environment,
                 since_ms=listing.terms.get("since"),
                 until_ms=listing.terms.get("until"),
                 state=listing.terms.get("state"),
@@ -121,12 +114,20 @@ class JobRoutes:
     async def get(self, request: Request) -> Response:
         """Return one job."""
         principal = self._guard.guard(request, Scope.READ)
-        return json_response(200, job_shown(await self._jobs.get(principal.organisation_id, _job_id(request))))
+        return json_response(200, job_shown(await self._found(principal, request)))
 
     async def cancel(self, request: Request) -> Response:
         """Stop a job; what it did stays done."""
         principal = self._guard.guard(request, Scope.MANAGE)
-        return json_response(200, job_shown(await self._jobs.cancel(principal.organisation_id, _job_id(request))))
+        job = await self._found(principal, request)
+        return json_response(200, job_shown(await self._jobs.cancel(principal.organisation_id, job.id)))
+
+    async def _found(self, principal: Principal, request: Request) -> Job:
+        """Return the job of the path; one that is not the key's to see is not there."""
+        job = await self._jobs.get(principal.organisation_id, _job_id(request))
+        if job.environment is not principal.environment:
+            raise NotFound("job not found")
+        return job
 
     def _query(
         self, given: dict[str, str], organisation_id: OrganisationId, environment: Environment

@@ -16,7 +16,8 @@ class NativeLimits(msgspec.Struct, frozen=True, kw_only=True):
         name_characters_max, description_characters_max: of what is stored.
         url_characters_max, headers_max: of a webhook's address.
         patterns_max, pattern_characters_max: of each list of a filter.
-        rate_min_per_s, rate_max_per_s: of a destination's rate; a slower one would hold its leases for ever.
+        rate_min_per_s: of a destination's rate; a slower one would hold its leases for ever.
+        rate_max_per_s: of a destination's rate; a faster one would limit nothing.
         device_key_characters_max: of a mailbox's address.
         password_bytes_min, password_bytes_max: of a channel's password, as PushGo's contract has it.
     """
@@ -24,7 +25,7 @@ class NativeLimits(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_max: int = 65_536
     page_default: int = 50
     page_max: int = 100
-    cursor_characters_max: int = 512
+    cursor_characters_max: int = 1024
     term_characters_max: int = 256
     filter_characters_max: int = 2048
     name_characters_max: int = 128

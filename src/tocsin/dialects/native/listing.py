@@ -32,6 +32,31 @@ class Identified(Protocol):
 EntityT = TypeVar("EntityT", bound=Identified)
 
 
+CursorForm = Callable[[bytes], bool]
+"""Whether these bytes are of the form of a list's cursors, as the engine gives them."""
+
+_ID_BYTES = 16
+_SEQUENCE_BYTES = 8
+
+
+def by_id(cursor: bytes) -> bool:
+    """The form where rows follow one another by their ids."""
+    return len(cursor) == _ID_BYTES
+
+
+def by_sequence(cursor: bytes) -> bool:
+    """The form where rows follow one another by a number that rises, as attempts do."""
+    return len(cursor) == _SEQUENCE_BYTES and cursor[0] < 0x80
+
+
+def by_id_and_key(cursor: bytes) -> bool:
+    """The form where rows follow one another by an id and then by a text, as the claims on one event do."""
+    try:
+        return len(cursor) > _ID_BYTES and cursor[_ID_BYTES:].decode() != ""
+    except UnicodeDecodeError:
+        return False
+
+
 class Listing(msgspec.Struct, frozen=True):
     """A page that was asked for.
 
@@ -66,15 +91,21 @@ def read_query(request: Request, terms: Mapping[str, Reader]) -> dict[str, Any]:
 _NO_PARAMETERS = "is not a parameter of this route; there are none"
 
 
-def read_listing(request: Request, terms: Mapping[str, Reader], limits: NativeLimits) -> Listing:
+def read_listing(
+    request: Request, terms: Mapping[str, Reader], limits: NativeLimits, *, cursor: CursorForm = by_id
+) -> Listing:
     """Return the page that a query asks for.
+
+    Args:
+        cursor: the form of this list's cursors. One that is damaged, or another list's, would begin somewhere, and
+            whoever pages by it would take what comes for the rest.
 
     Raises:
         InvalidRequest: as ``read_query``.
     """
     paging: dict[str, Reader] = {
         "limit": digits(1, limits.page_max),
-        "cursor": _cursor_reader(limits.cursor_characters_max),
+        "cursor": _cursor_reader(limits.cursor_characters_max, cursor),
     }
     found = read_query(request, {**terms, **paging})
     return Listing(
@@ -84,16 +115,22 @@ def read_listing(request: Request, terms: Mapping[str, Reader], limits: NativeLi
     )
 
 
-def _cursor_reader(characters_max: int) -> Reader:
+def _cursor_reader(characters_max: int, is_of_form: CursorForm) -> Reader:
     def read(value: str) -> bytes:
-        try:
-            if not 0 < len(value) <= characters_max:
-                raise wrong("is not one that a list gave")
-            return base64.b64decode(value.encode("ascii") + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, UnicodeEncodeError):
-            raise wrong("is not one that a list gave") from None
+        found = _decoded(value) if 0 < len(value) <= characters_max else None
+        # Some bits of the last character mean nothing: only one spelling is what was shown.
+        if found is None or not is_of_form(found) or cursor_shown(found) != value:
+            raise wrong("is not one that a list gave")
+        return found
 
     return read
+
+
+def _decoded(value: str) -> bytes | None:
+    try:
+        return base64.b64decode(value.encode("ascii") + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
 
 
 def cursor_shown(cursor: bytes | None) -> str | None:
@@ -102,13 +139,17 @@ def cursor_shown(cursor: bytes | None) -> str | None:
 
 
 def page_members(plural: str, page: Page[T], shown: Callable[[T], Any]) -> dict[str, Any]:
-    """Return the members that every list has; ``total_is_exact`` only where counting was given up."""
+    """Return the members of a list; ``total_is_exact`` and ``partial`` only where there is a doubt to be told."""
     answer: dict[str, Any] = {
         plural: [shown(row) for row in page.rows],
         "total": page.total,
         "next_cursor": cursor_shown(page.next_cursor),
     }
-    return answer if page.total_is_exact else {**answer, "total_is_exact": False}
+    if not page.total_is_exact:
+        answer["total_is_exact"] = False
+    if page.partial:
+        answer["partial"] = True
+    return answer
 
 
 def page_response(plural: str, page: Page[T], shown: Callable[[T], Any]) -> Response:

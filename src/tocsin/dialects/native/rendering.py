@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.clock import TIME_MAX_MS, rfc3339
+from tocsin.core.clock import TIME_MAX_MS, TIME_MIN_MS, rfc3339
 from tocsin.core.identifiers import DeliveryId, DestinationId, parse_dashed, parse_hex32, parse_prefixed
 
 DESTINATION = "dst"
@@ -16,13 +16,10 @@ ORGANISATION = "org"
 _ENDPOINT = "ep"
 """PromptJang's prefix for the same ids."""
 
-_TIME_MIN_MS = -62_135_596_800_000
-"""The first millisecond of the year 1."""
-
 
 def time_shown(at_ms: int) -> str:
     """Return a time as RFC 3339 with milliseconds; what no date can say becomes the nearest one that can."""
-    return rfc3339(min(max(at_ms, _TIME_MIN_MS), TIME_MAX_MS), milliseconds=True)
+    return rfc3339(min(max(at_ms, TIME_MIN_MS), TIME_MAX_MS), milliseconds=True)
 
 
 def time_or_null(at_ms: int | None) -> str | None:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 import structlog
 
-from tocsin.core.destination import Filter
+from tocsin.core.destination import Format
 from tocsin.core.errors import InvalidRequest, TocsinError
-from tocsin.core.event import Dialect, Severity
 from tocsin.core.identifiers import OrganisationId, created_ms, prefixed
 from tocsin.core.organisation import Scope, key_digest
+from tocsin.core.spelling import Sought
 from tocsin.core.stream import StreamFilter, StreamKind, Told
-from tocsin.dialects.native.limits import NativeLimits
+from tocsin.dialects.native.event_filter import EventFilter
 from tocsin.dialects.native.listing import read_query
-from tocsin.dialects.native.reading import Reader, choice, flag_word, text, wrong
-from tocsin.dialects.native.rendering import EVENT, document, parse_destination_id, time_shown
+from tocsin.dialects.native.reading import Reader, choice, plain_text, wrong
+from tocsin.dialects.native.rendering import EVENT, document, time_shown
 from tocsin.engine.rows import DeliveryRow
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.live import DeliveryChange, End, Happening, Live, Stream, StreamLimits
+from tocsin.transports.rendering import render
 from tocsin.web import server_sent
 from tocsin.web.auth import Principal, bearer
 from tocsin.web.guard import Guard
@@ -44,21 +47,21 @@ def _kinds(value: str) -> frozenset[StreamKind]:
         raise wrong(f"must be among {', '.join(StreamKind)}, with commas between them") from None
 
 
-def _destination(value: str) -> bytes:
-    found = parse_destination_id(value)
-    if found is None:
-        raise wrong("must be a destination's id: dst_ and 32 hex digits")
-    return found
+class DataForm(StrEnum):
+    """How events are told with their data."""
 
-
-def _position(value: str) -> str:
-    return value
+    NONE = "false"
+    DOCUMENT = "true"
+    """As a JSON document within the message's own."""
+    RAW = "raw"
+    """Byte for byte, as a webhook of the format ``raw`` sends them."""
 
 
 class StreamRoutes:
     """The handler of ``/stream``.
 
     Args:
+        events: how the list of events reads what it is narrowed by.
         delivery_shown: how a delivery and its event are shown in lists.
     """
 
@@ -68,24 +71,24 @@ class StreamRoutes:
         guard: Guard,
         catalog: Catalog,
         live: Live,
+        events: EventFilter,
         delivery_shown: Callable[[DeliveryRow], dict[str, Any]],
-        limits: NativeLimits,
     ) -> None:
         self._guard = guard
         self._catalog = catalog
         self._live = live
+        self._events = events
         self._delivery_shown = delivery_shown
-        term = text(1, limits.term_characters_max)
         self._terms: dict[str, Reader] = {
+            **dict.fromkeys(events.names_of_one, plain_text),
             "kinds": _kinds,
-            "dialect": choice(Dialect),
-            "source": term,
-            "type": term,
-            "subject": term,
-            "severity": choice(Severity),
-            "destination": _destination,
-            "data": flag_word,
-            _LAST_EVENT_ID: _position,
+            "data": choice(DataForm),
+            _LAST_EVENT_ID: plain_text,
+        }
+        self._renders = {
+            DataForm.NONE: self._without_data,
+            DataForm.DOCUMENT: self._with_document,
+            DataForm.RAW: self._with_bytes,
         }
 
     def handlers(self) -> tuple[tuple[str, str, Handler], ...]:
@@ -96,16 +99,32 @@ class StreamRoutes:
         """Tell of events and deliveries until the client leaves."""
         principal = self._guard.guard(request, Scope.READ)
         terms = read_query(request, self._terms)
-        wanted = _wanted(principal, terms)
+        form = terms.get("data", DataForm.NONE)
+        wanted = self._wanted(principal, terms, with_data=form is not DataForm.NONE)
         # A browser that comes again sends the header, and still the address that it first came by.
         left_off = request.header(b"last-event-id") or terms.get(_LAST_EVENT_ID)
         stream = await self._live.open(
             wanted,
             after=self._after(principal.organisation_id, left_off),
-            render=self._with_data if wanted.with_data else self._without_data,
+            render=self._renders[form],
             permitted=self._permission(request, principal),
         )
         return StreamingResponse(status=200, headers=_HEADERS, pieces=_Messages(self._live, stream))
+
+    def _wanted(self, principal: Principal, terms: dict[str, Any], *, with_data: bool) -> StreamFilter:
+        given = {name: terms[name] for name in self._events.names_of_one if name in terms}
+        query = self._events.read_of_one(given, principal.organisation_id, principal.environment)
+        return StreamFilter(
+            organisation_id=principal.organisation_id,
+            environment=principal.environment,
+            kinds=terms.get("kinds", frozenset(StreamKind)),
+            events=query.filter,
+            dialect=query.dialect,
+            source=query.source,
+            text=None if query.text is None else Sought(query.text),
+            destination_id=query.destination_id,
+            with_data=with_data,
+        )
 
     def _after(self, organisation_id: OrganisationId, left_off: str | None) -> int | None:
         if not left_off:
@@ -128,42 +147,28 @@ class StreamRoutes:
 
     # -- how happenings are written ---------------------------------------------------------------------
 
-    def _with_data(self, happening: Happening, mark: str) -> bytes:
-        return self._message(happening, mark, with_data=True)
-
     def _without_data(self, happening: Happening, mark: str) -> bytes:
-        return self._message(happening, mark, with_data=False)
+        return self._message(happening, mark, DataForm.NONE)
 
-    def _message(self, happening: Happening, mark: str, *, with_data: bool) -> bytes:
+    def _with_document(self, happening: Happening, mark: str) -> bytes:
+        return self._message(happening, mark, DataForm.DOCUMENT)
+
+    def _with_bytes(self, happening: Happening, mark: str) -> bytes:
+        return self._message(happening, mark, DataForm.RAW)
+
+    def _message(self, happening: Happening, mark: str, form: DataForm) -> bytes:
         if happening.change is not None:
             shown = self._delivery_shown(DeliveryRow(happening.change.delivery, happening.event))
             shown["attempt"] = _attempt_shown(happening.change)
         else:
             shown = _event_shown(happening)
-            if with_data:
+            if form is DataForm.DOCUMENT:
                 shown["data"] = document(happening.event.data)
+            elif form is DataForm.RAW:
+                raw = render(happening.event, Format.RAW)
+                shown["content_type"] = raw.content_type
+                shown["data_base64"] = b64encode(raw.body).decode()
         return server_sent.message(mark, happening.kind.value, _encode(shown))
-
-
-def _wanted(principal: Principal, terms: dict[str, Any]) -> StreamFilter:
-    return StreamFilter(
-        organisation_id=principal.organisation_id,
-        environment=principal.environment,
-        kinds=terms.get("kinds", frozenset(StreamKind)),
-        events=Filter(
-            dialects=_one(terms.get("dialect")),
-            sources=_one(terms.get("source")),
-            types=_one(terms.get("type")),
-            subjects=_one(terms.get("subject")),
-            severities=_one(terms.get("severity")),
-        ),
-        destination_id=terms.get("destination"),
-        with_data=terms.get("data", False),
-    )
-
-
-def _one(value: Any) -> tuple[Any, ...]:
-    return () if value is None else (value,)
 
 
 def _event_shown(happening: Happening) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tocsin.core.identifiers import hex32, prefixed
 from tocsin.core.organisation import Scope
 from tocsin.core.transaction import StateChange, TransactionState
 from tocsin.dialects.native.limits import NativeLimits
-from tocsin.dialects.native.listing import WINDOW, Listing, page_response, read_listing
+from tocsin.dialects.native.listing import WINDOW, Listing, by_id_and_key, page_response, read_listing
 from tocsin.dialects.native.reading import Reader, choice, text
 from tocsin.dialects.native.rendering import EVENT, time_or_null, time_shown
 from tocsin.engine.protocol import Engine
@@ -44,7 +44,7 @@ class TransactionRoutes:
     async def list(self, request: Request) -> Response:
         """Return a page of transactions of the key's environment, their events oldest first."""
         principal = self._guard.guard(request, Scope.READ)
-        listing = read_listing(request, self._terms, self._limits)
+        listing = read_listing(request, self._terms, self._limits, cursor=by_id_and_key)
         terms = _in_our_words(listing)
         page = await self._engine.search(
             TransactionQuery(
@@ -83,12 +83,13 @@ def _shown(row: TransactionRow) -> dict[str, Any]:
         "tx_key": transaction.tx_key,
         "type": transaction.event_type,
         "state": transaction.state.value,
-        "environment": row.event.environment.value,
+        "environment": row.environment.value,
         "started_at": time_shown(transaction.started_ms),
         "ended_at": time_or_null(transaction.ended_ms),
         "lease_until": time_or_null(transaction.lease_until_ms),
         "output": transaction.output,
         "history": [_step_shown(step) for step in transaction.history],
+        "steps_dropped": transaction.steps_dropped,
     }
 
 

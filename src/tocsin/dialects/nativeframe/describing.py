@@ -154,11 +154,11 @@ def _events(limits: NativeFrameLimits) -> dict[str, Operation]:
         ),
         "POST /auth/v1/service-jwt": Operation(
             summary="Make a token",
-            description="It takes an API key: a token cannot make another one. The body may be empty.",
+            description="It takes a live API key: a token cannot make another one. The body may be empty.",
             scope=Scope.MANAGE,
             body=Body(schema=ttl, bytes_max=limits.config_bytes_max, required=False),
             answers={201: Answer(description="The token.", schema=token)},
-            errors={403: ("api_key_required",)},
+            errors={403: ("api_key_required", "live_key_required")},
         ),
     }
 
@@ -183,7 +183,7 @@ def _webhooks(limits: NativeFrameLimits) -> dict[str, Operation]:
                 200: Answer(description="It is replaced.", schema=ref("NativeFrameWebhook")),
                 201: Answer(description="It is made.", schema=made),
             },
-            errors={409: ("name_taken", "changed_meanwhile")},
+            errors={409: ("name_taken", "changed_meanwhile", "destination_limit_reached")},
         ),
         f"GET {webhook}": Operation(
             summary="Show a webhook",

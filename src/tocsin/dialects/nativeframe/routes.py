@@ -18,14 +18,15 @@ from tocsin.dialects.nativeframe.parsing import parse_delivery_id, parse_event, 
 from tocsin.dialects.nativeframe.rendering import STATUS_OF_PHASE, error_response, history_row, webhook_name
 from tocsin.dialects.nativeframe.webhooks import Webhooks
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import AmendmentResult, Cancel, DeliveryQuery, DeliveryRow
+from tocsin.engine.rows import AmendmentResult, Cancel, DeliveryQuery, DeliveryRow, Page
 from tocsin.pipeline.audit import record_of
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.destinations import Destinations
 from tocsin.pipeline.ingest import Ingest
-from tocsin.web.auth import KeyRing
+from tocsin.web.auth import KeyRing, Principal
 from tocsin.web.http import Handler, Request, Response, Route, json_response
 from tocsin.web.tokens import Tokens
+from tocsin.web.whole_pages import whole_page_response
 
 _PROJECT = "/events/v2/projects/{project}"
 _HISTORY = "/events/v2/history/webhooks/{name}"
@@ -123,30 +124,35 @@ class NativeFrame:
         principal = await self._access.principal(request, Scope.READ)
         search = parse_history(request.path, request.query, self._limits)
         webhook = self._webhook(principal.organisation_id, request.path["name"])
-        page = await self._engine.search(
-            DeliveryQuery(
-                organisation_id=principal.organisation_id,
-                destination_id=webhook.id,
-                since_ms=search.since_ms,
-                until_ms=search.until_ms,
-                event_type=search.event,
-                environment=principal.environment,
-                phases=search.phases,
-                status_code=search.status_code,
-                attempts_min=search.attempts_min,
-            ),
-            limit=search.limit,
-            offset=search.offset,
+        query = DeliveryQuery(
+            organisation_id=principal.organisation_id,
+            destination_id=webhook.id,
+            since_ms=search.since_ms,
+            until_ms=search.until_ms,
+            event_type=search.event,
+            environment=principal.environment,
+            phases=search.phases,
+            status_code=search.status_code,
+            attempts_min=search.attempts_min,
+            # The answer is a bare list.
+            counted=False,
         )
         name = webhook_name(webhook)
-        return json_response(200, [history_row(row, name) for row in page.rows])
+
+        async def read(limit: int, cursor: bytes | None) -> Page[DeliveryRow]:
+            offset = search.offset if cursor is None else 0
+            return await self._engine.search(query, limit=limit, cursor=cursor, offset=offset)
+
+        return await whole_page_response(
+            read, search.limit, shown=lambda row: history_row(row, name), around=lambda _: (b"[", b"]")
+        )
 
     async def _cancel(self, request: Request) -> Response:
         principal = await self._access.principal(request, Scope.MANAGE)
         name, delivery_id = parse_delivery_id(request.path)
         organisation_id = principal.organisation_id
         webhook = self._webhook(organisation_id, name)
-        before = await self._delivery(organisation_id, webhook.id, delivery_id)
+        before = (await self._delivery(principal, webhook.id, delivery_id)).delivery
         phase = phase_of(before.state, before.attempts_made)
         # Between this look and the amendment it may be leased. Then it is cancelled all the same, and what comes back
         # is kept as a late attempt.
@@ -158,19 +164,18 @@ class NativeFrame:
         (result,) = await self._engine.amend([Cancel(organisation_id, delivery_id, record)])
         if result is AmendmentResult.REFUSED:
             raise Conflict("the delivery is final", code="delivery_final")
-        after = await self._delivery(organisation_id, webhook.id, delivery_id)
-        (event,) = await self._engine.find(Event, organisation_id, [after.event_id])
-        if event is None:
-            raise NotFound("there is no such delivery", code="delivery_not_found")
-        return json_response(200, history_row(DeliveryRow(after, event), webhook_name(webhook)))
+        after = await self._delivery(principal, webhook.id, delivery_id)
+        return json_response(200, history_row(after, webhook_name(webhook)))
 
     async def _delivery(
-        self, organisation_id: OrganisationId, destination_id: DestinationId, delivery_id: DeliveryId
-    ) -> Delivery:
-        (found,) = await self._engine.find(Delivery, organisation_id, [delivery_id])
-        if found is None or found.destination_id != destination_id:
-            raise NotFound("there is no such delivery of this webhook", code="delivery_not_found")
-        return found
+        self, principal: Principal, destination_id: DestinationId, delivery_id: DeliveryId
+    ) -> DeliveryRow:
+        (found,) = await self._engine.find(Delivery, principal.organisation_id, [delivery_id])
+        if found is not None and found.destination_id == destination_id:
+            (event,) = await self._engine.find(Event, principal.organisation_id, [found.event_id])
+            if event is not None and event.environment is principal.environment:
+                return DeliveryRow(found, event)
+        raise NotFound("there is no such delivery of this webhook", code="delivery_not_found")
 
     def _webhook(self, organisation_id: OrganisationId, name: str) -> Destination:
         """Return what a name of the history means.
@@ -196,6 +201,7 @@ class NativeFrame:
 
     async def _service_jwt(self, request: Request) -> Response:
         principal = await self._access.key_holder(request, Scope.MANAGE)
+        principal.require_live()
         ttl_s = parse_ttl_s(request.body)
         try:
             token, expires_ms = await self._tokens.mint(principal.organisation_id, ttl_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin.core.organisation import Scope
-from tocsin.dialects.pingpilot.routes import PingPilotLimits
+from tocsin.dialects.pingpilot.routes import DELIVERIES, PingPilotLimits
 from tocsin.web.openapi import Answer, Body, Chapter, Operation, Parameter, codes_everywhere
 from tocsin.web.openapi.schemas import (
     Schema,
@@ -16,6 +16,7 @@ from tocsin.web.openapi.schemas import (
     record,
     ref,
     text,
+    whole,
 )
 
 _ORDER = """\
@@ -93,7 +94,13 @@ def _accept(limits: PingPilotLimits, summary: str) -> Operation:
             ),
         ),
         body=Body(schema=body, bytes_max=limits.body_bytes),
-        answers={200: Answer(description="The event is stored.", schema=done)},
+        answers={
+            200: Answer(
+                description="The event is stored. A repeat has no `Tocsin-Deliveries`.",
+                headers={DELIVERIES.decode(): whole("How many are told; 0 is nobody.", least=0, example=1)},
+                schema=done,
+            )
+        },
         errors={
             403: ("account_not_configured",),
             404: ("category_not_found",),

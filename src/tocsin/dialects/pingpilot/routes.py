@@ -27,10 +27,13 @@ from tocsin.dialects import strict_json
 from tocsin.dialects.pingpilot.schema import issues_of, message_of
 from tocsin.pipeline.account import Accounts, category_source
 from tocsin.pipeline.catalog import Catalog
-from tocsin.pipeline.ingest import Ingest
+from tocsin.pipeline.ingest import Ingest, Receipt
 from tocsin.web.auth import KeyRing, Principal
 from tocsin.web.errors import retry_after, status_of
 from tocsin.web.http import Request, Response, Route, json_response
+
+DELIVERIES = b"Tocsin-Deliveries"
+"""The header that says how many deliveries a new event has; the published body has no room for it."""
 
 _NO_HEADER = "Unauthorized"
 _BAD_HEADER = "Invalid auth header format. Expected: 'Bearer [API_KEY]'"
@@ -157,8 +160,8 @@ class PingPilot:
             raise _used_up(now_ms) from error
         event_id = prefixed("evt", receipt.event_id)
         if wait_s and not await self._first_attempts.first_attempts(organisation_id, receipt.deliveries, wait_s):
-            return json_response(500, {"message": _NOT_DELIVERED, "eventId": event_id})
-        return json_response(200, {"message": _DONE, "eventId": event_id})
+            return json_response(500, {"message": _NOT_DELIVERED, "eventId": event_id}, _told(receipt))
+        return json_response(200, {"message": _DONE, "eventId": event_id}, _told(receipt))
 
     def errors(self, _request: Request, error: TocsinError) -> Response:
         """Tell an error in PingPilot's form."""
@@ -228,3 +231,8 @@ class PingPilot:
 
 def _used_up(now_ms: int) -> QuotaExhausted:
     return QuotaExhausted(_QUOTA_USED_UP, retry_after_s=(next_month_ms(now_ms) - now_ms) / 1000)
+
+
+def _told(receipt: Receipt) -> list[tuple[bytes, bytes]]:
+    """Return the header that says how many are told; a repeat has none, since what it was told then is past."""
+    return [] if receipt.repeated else [(DELIVERIES, str(len(receipt.deliveries)).encode())]

@@ -7,15 +7,15 @@ oracle of the tests.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
+
+from tocsin.core.javascript import listed
 
 Issue = dict[str, Any]
 """One fault, its members in the order in which zod prints them."""
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _KNOWN_KEYS = frozenset({"category", "fields", "description"})
-_INDEX_MAX = 2**32 - 2
 _ABSENT = object()
 
 
@@ -36,7 +36,7 @@ def issues_of(body: Any, *, field_issues_max: int) -> list[Issue]:
     if "description" in body and not isinstance(body["description"], str):
         issues.append(_wrong_type("string", body["description"], ["description"]))
     if not body.keys() <= _KNOWN_KEYS:
-        issues.append(_unknown_keys([key for key in _in_js_order(body) if key not in _KNOWN_KEYS]))
+        issues.append(_unknown_keys([key for key in listed(body) if key not in _KNOWN_KEYS]))
     return issues
 
 
@@ -83,7 +83,7 @@ def _fields_issues(fields: Any, issues_max: int) -> list[Issue]:
         return [_wrong_type("object", fields, ["fields"])]
     if all(isinstance(value, str | int | float) for value in fields.values()):
         return []
-    wrong = [key for key in _in_js_order(fields) if not isinstance(fields[key], str | int | float)]
+    wrong = [key for key in listed(fields) if not isinstance(fields[key], str | int | float)]
     return [_wrong_value(fields[key], ["fields", key]) for key in wrong[:issues_max]]
 
 
@@ -128,24 +128,3 @@ def _js_type(value: Any) -> str:
     if value is None:
         return "null"
     return names.get(type(value), "undefined")
-
-
-def _in_js_order(keys: Iterable[str]) -> list[str]:
-    """Return keys in the order in which a JavaScript object lists them: array indices by number, then the others.
-
-    Source: ECMAScript, section "OrdinaryOwnPropertyKeys".
-    """
-    indices = [key for key in keys if _is_index(key)]
-    if not indices:
-        return list(keys)
-    return sorted(indices, key=int) + [key for key in keys if not _is_index(key)]
-
-
-def _is_index(key: str) -> bool:
-    return (
-        key.isascii()
-        and key.isdigit()
-        and len(key) <= 10
-        and (key[0] != "0" or key == "0")
-        and int(key) <= _INDEX_MAX
-    )

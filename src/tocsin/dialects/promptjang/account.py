@@ -114,13 +114,15 @@ class AccountRoutes:
         """Make an API key; it is shown in this answer alone."""
         principal = self._guard.guard(request, Scope.MANAGE)
         wish = parse_key(request.body, self._limits)
+        if wish.environment is Environment.LIVE:
+            principal.require_live()
         made = await self._keys.create(
             principal.organisation_id, wish.name, environment=wish.environment, scopes=wish.scopes
         )
         return json_response(201, key_shown(made.key, text=made.text))
 
     async def list_keys(self, request: Request) -> Response:
-        """Return the organisation's keys, oldest first."""
+        """Return the keys that this one may see, oldest first."""
         principal = self._guard.guard(request, Scope.READ)
         return json_response(200, {"keys": [key_shown(each) for each in self._visible(principal)]})
 
@@ -134,11 +136,13 @@ class AccountRoutes:
         return json_response(200, {"message": "API key deleted"})
 
     def _visible(self, principal: Principal) -> list[ApiKey]:
-        """Return the keys that this one may see; the operator's is nobody else's business."""
-        keys = self._keys.list(principal.organisation_id)
-        if Scope.OPERATOR in principal.scopes:
-            return keys
-        return [each for each in keys if Scope.OPERATOR not in each.scopes]
+        """Return the keys that this one may see: a test key the test keys, a live one all but the operator's."""
+        return [
+            each
+            for each in self._keys.list(principal.organisation_id)
+            if Scope.OPERATOR in principal.scopes or Scope.OPERATOR not in each.scopes
+            if principal.environment in (Environment.LIVE, each.environment)
+        ]
 
     # -- the organisation -------------------------------------------------------------------------------
 
@@ -151,6 +155,9 @@ class AccountRoutes:
         """Replace the fields that are given; the plan is the operator's to change."""
         principal = self._guard.guard(request, Scope.MANAGE)
         fields = parse_organisation(request.body, self._limits)
+        if "jwks_url" in fields:
+            # Whoever answers there signs tokens, and those are for live events.
+            principal.require_live()
         organisation = self._catalog.organisation(principal.organisation_id)
         if fields:
             await self._catalog.save(msgspec.structs.replace(organisation, **fields))
@@ -158,7 +165,7 @@ class AccountRoutes:
         return json_response(200, organisation_shown(organisation))
 
     async def stats(self, request: Request) -> Response:
-        """Return how many events and deliveries of the last day stand where, and how many endpoints there are."""
+        """Return how many of the last day's events and deliveries stand where, in the key's environment."""
         principal = self._guard.guard(request, Scope.READ)
         since_ms = self._clock.now_ms() - self._limits.stats_window_ms
         organisation_id = principal.organisation_id
@@ -176,7 +183,12 @@ class AccountRoutes:
         }
         deliveries = {
             phase.value: await count(
-                DeliveryQuery(organisation_id=organisation_id, since_ms=since_ms, phases=frozenset({phase}))
+                DeliveryQuery(
+                    organisation_id=organisation_id,
+                    environment=principal.environment,
+                    since_ms=since_ms,
+                    phases=frozenset({phase}),
+                )
             )
             for phase in DeliveryPhase
         }

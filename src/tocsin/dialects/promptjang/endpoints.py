@@ -170,14 +170,16 @@ class EndpointRoutes:
         return json_response(202, accepted(receipt.event_id, "Test event queued for delivery"))
 
     async def recover(self, request: Request) -> Response:
-        """Send again what the endpoint missed since a time; answer how many events that is."""
-        endpoint = self._endpoint(request, Scope.MANAGE)
+        """Send again what the endpoint missed since a time, in the key's environment; answer how many that is."""
+        principal = self._guard.guard(request, Scope.MANAGE)
+        endpoint = find_endpoint(self._catalog, principal.organisation_id, request.path["endpoint_id"])
         given = parsing.members(request.body, _RECOVER)
         if "since" not in given:
             raise parsing.invalid("since", "is required")
         count = await self._recovery.recover(
             endpoint.organisation_id,
             endpoint.id,
+            environment=principal.environment,
             since_ms=parsing.time_of(given["since"], "since"),
             until_ms=parsing.time_of(given["until"], "until") if "until" in given else None,
         )

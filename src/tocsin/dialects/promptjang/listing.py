@@ -10,9 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
+from tocsin.core.clock import TIME_MIN_MS
 from tocsin.core.delivery import EventStatus
-from tocsin.core.destination import Filter, glob, is_glob
+from tocsin.core.destination import Filter
 from tocsin.core.event import Dialect, Environment, Severity
+from tocsin.core.glob import glob, is_glob
 from tocsin.core.identifiers import DestinationId, OrganisationId, parse_prefixed
 from tocsin.dialects.promptjang.limits import PromptJangLimits
 from tocsin.dialects.promptjang.parsing import (
@@ -96,7 +98,8 @@ def parse_listing(
     types = _types(query, limits)
     looks_back = text is not None and since_ms is None
     if looks_back:
-        since_ms = min(now_ms, now_ms if until_ms is None else until_ms) - limits.search_window_ms
+        latest_ms = min(now_ms, now_ms if until_ms is None else until_ms)
+        since_ms = max(TIME_MIN_MS, latest_ms - limits.search_window_ms)
     wanted = _only(
         EventQuery(
             organisation_id=organisation_id,
@@ -162,18 +165,22 @@ def _several(query: Mapping[str, str], name: str, limits: PromptJangLimits) -> l
 
 
 def _only(wanted: EventQuery, query: Mapping[str, str]) -> EventQuery | None:
-    """Return the query narrowed to an endpoint and a destination; None where they exclude all."""
+    """Return the query narrowed to an endpoint and a destination; None where they exclude all.
+
+    Raises:
+        InvalidRequest: the destination's id is none: whoever gives a name would take no events for an answer.
+    """
+    if "destination" in query:
+        destination_id = parse_destination_id(query["destination"])
+        if destination_id is None:
+            raise invalid("destination", "must be a destination's id: dst_ and 32 hex digits")
+        wanted = msgspec.structs.replace(wanted, destination_id=destination_id)
     if "endpoint_id" in query:
         endpoint_id = parse_endpoint_id(query["endpoint_id"])
         if endpoint_id is None:
             return None
         source = endpoint_source(endpoint_id)
         wanted = msgspec.structs.replace(wanted, dialect=Dialect.PROMPTJANG, source=source)
-    if "destination" in query:
-        destination_id = parse_destination_id(query["destination"])
-        if destination_id is None:
-            return None
-        wanted = msgspec.structs.replace(wanted, destination_id=destination_id)
     return wanted
 
 

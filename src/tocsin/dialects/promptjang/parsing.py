@@ -8,6 +8,7 @@ from typing import Any
 
 from tocsin.core.clock import parse_rfc3339
 from tocsin.core.errors import InvalidRequest, MalformedBody
+from tocsin.core.glob import glob_fault
 from tocsin.core.identifiers import DestinationId, parse_prefixed
 from tocsin.dialects import strict_json
 from tocsin.dialects.promptjang.limits import PromptJangLimits
@@ -184,21 +185,14 @@ def time_of(value: Any, name: str) -> int:
 def pattern_of(text: str, name: str, limits: PromptJangLimits) -> str:
     """Return a pattern as a destination's filter has them: ``*``, ``?`` and ``[...]``, case-sensitive.
 
-    A bracket that is not closed would match itself there. Who writes one here has most likely forgotten the other;
-    ``[[]`` means the character.
-
     Raises:
         InvalidRequest: it is empty, too long, or a bracket is not closed.
     """
     if not 0 < len(text) <= limits.pattern_characters_max:
         raise invalid(name, f"must have 1 to {limits.pattern_characters_max} characters")
-    at = text.find("[")
-    while at >= 0:
-        # The first character within, behind a negation, is one of the set even where it is a bracket.
-        end = text.find("]", at + 2 + text.startswith("!", at + 1))
-        if end < 0:
-            raise invalid(name, "has a [ without its ]")
-        at = text.find("[", end)
+    fault = glob_fault(text)
+    if fault is not None:
+        raise invalid(name, fault)
     return text
 
 

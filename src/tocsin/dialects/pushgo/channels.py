@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +28,7 @@ from tocsin.dialects.pushgo.limits import PushGoLimits
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import MailboxResult, Subscribe, Unsubscribe
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.channels import Channels
 from tocsin.web.http import Request, Response
 from tocsin.web.passwords import ChannelPasswords
 
@@ -49,6 +49,7 @@ class ChannelRoutes:
         catalog: Catalog,
         entrance: Entrance,
         devices: Devices,
+        channels: Channels,
         passwords: ChannelPasswords,
         clock: Clock,
         entropy: Callable[[int], bytes],
@@ -58,11 +59,11 @@ class ChannelRoutes:
         self._catalog = catalog
         self._entrance = entrance
         self._devices = devices
+        self._channels = channels
         self._passwords = passwords
         self._clock = clock
         self._entropy = entropy
         self._limits = limits
-        self._adding = asyncio.Lock()
 
     async def subscribe(self, request: Request) -> Response:
         """Subscribe a device to a channel, or to a new one of the given name."""
@@ -145,7 +146,7 @@ class ChannelRoutes:
         return success({"channel_id": channel_id_shown(channel_id), "channel_name": name})
 
     async def _new_channel(self, organisation_id: OrganisationId, name: str, password: str) -> Channel:
-        self._check_room(organisation_id)
+        self._channels.check_room(organisation_id)
         channel = Channel(
             id=ChannelId(self._entropy(_CHANNEL_ID_BYTES)),
             organisation_id=organisation_id,
@@ -153,15 +154,8 @@ class ChannelRoutes:
             password_hash=await self._passwords.hash(password),
             created_ms=self._clock.now_ms(),
         )
-        async with self._adding:
-            # Counted again, for others may have been added while the password was hashed.
-            self._check_room(organisation_id)
-            await self._catalog.save(channel)
+        await self._channels.add(channel)
         return channel
-
-    def _check_room(self, organisation_id: OrganisationId) -> None:
-        if len(self._catalog.channels(organisation_id)) >= self._limits.channels_max:
-            raise InvalidRequest("channel limit exceeded", code="channel_limit_exceeded")
 
     def _subscription(self, channel: Channel, device_key: str) -> Subscribe:
         return Subscribe(channel.organisation_id, device_key, channel.id, self._limits.channel_devices_max)

@@ -18,6 +18,7 @@ from tocsin.dialects.pushgo.messages import MessageRoutes
 from tocsin.dialects.pushgo.sync import SyncRoute
 from tocsin.engine.protocol import Engine
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.channels import Channels
 from tocsin.pipeline.ingest import Ingest
 from tocsin.web.auth import KeyRing
 from tocsin.web.http import Handler, Request, Response, Route
@@ -41,6 +42,7 @@ class PushGo:
         catalog: Catalog,
         engine: Engine,
         keys: KeyRing,
+        channels: Channels,
         passwords: ChannelPasswords,
         clock: Clock,
         entropy: Callable[[int], bytes],
@@ -59,6 +61,7 @@ class PushGo:
             catalog=catalog,
             entrance=entrance,
             devices=devices,
+            channels=channels,
             passwords=passwords,
             clock=clock,
             entropy=entropy,

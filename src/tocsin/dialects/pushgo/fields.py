@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.clock import TIME_MAX_MS
+from tocsin.core.clock import TIME_MAX_MS, TIME_MIN_MS
 from tocsin.core.errors import InvalidRequest
 from tocsin.core.event import Severity
 from tocsin.core.identifiers import ChannelId, crockford, parse_crockford
@@ -42,8 +42,6 @@ _SECONDS_BELOW = 10**12
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 _INT64_DIGITS_MAX = 19
-_FIRST_STORED_MS = -62_135_596_800_000
-"""The first millisecond of the year 1."""
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_:-")
 _DIGITS = frozenset("0123456789")
 _SEVERITIES = {each.value: each for each in Severity}
@@ -317,7 +315,7 @@ def stored_ms(at_ms: int) -> int:
     PushGo takes any 64-bit time, other dialects and the dashboard show years 1 to 9999. A pulled payload tells the
     time as it was sent.
     """
-    return min(max(at_ms, _FIRST_STORED_MS), TIME_MAX_MS)
+    return min(max(at_ms, TIME_MIN_MS), TIME_MAX_MS)
 
 
 def canonical(value: Any) -> str:

@@ -14,7 +14,7 @@ class PushGoLimits(msgspec.Struct, frozen=True, kw_only=True):
         body_limit_bytes: a longer body is refused; one of exactly this length passes.
         sync_body_limit_bytes: the same for /channel/sync, whose full list of channels is longer.
         sync_channels_max: channels in one /channel/sync.
-        channels_max: channels of one organisation.
+        channels_max: channels of one organisation, whichever routes made them.
         channel_devices_max: devices that subscribe to one channel.
         incident_attrs_bytes_max: the merged attrs of one incident, as JSON.
         pulled_items_max: items in one answer to /messages/pull.

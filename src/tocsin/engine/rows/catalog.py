@@ -8,7 +8,7 @@ import msgspec
 
 from tocsin.core.audit import AuditRecord
 from tocsin.core.destination import Destination
-from tocsin.core.identifiers import OrganisationId
+from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
 
 Entity = Organisation | ApiKey | ServiceKey | Channel | Category | Destination
@@ -34,13 +34,27 @@ class Remove(msgspec.Struct, frozen=True):
     id: bytes
 
 
+class Hurry(msgspec.Struct, frozen=True):
+    """Let go what waits for a destination until one moment, as what its quiet hours hold back does.
+
+    Attributes:
+        held_until_ms: what waits until another moment goes on waiting.
+        due_ms: when it is due from now on.
+    """
+
+    organisation_id: OrganisationId
+    destination_id: DestinationId
+    held_until_ms: int
+    due_ms: int
+
+
 class Note(msgspec.Struct, frozen=True):
     """Keep a record of what else is done, or of what is not the catalog's."""
 
     record: AuditRecord
 
 
-CatalogOp = Save | Remove | Note
+CatalogOp = Save | Remove | Hurry | Note
 
 
 class CatalogResult(StrEnum):

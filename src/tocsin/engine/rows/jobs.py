@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from tocsin.core.audit import AuditRecord
+from tocsin.core.environment import Environment
 from tocsin.core.job import Job, JobState
 from tocsin.engine.rows.queries import Query
 
@@ -32,4 +33,5 @@ class JobResult(StrEnum):
 class JobQuery(Query[Job], frozen=True, kw_only=True):
     """Jobs, newest first; times are of their making."""
 
+    environment: Environment | None = None
     state: JobState | None = None

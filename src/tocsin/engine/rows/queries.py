@@ -27,7 +27,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     Attributes:
         next_cursor: None on the last page.
-        total: all that match; counted to 10,000 at the most, and for no longer than the engine's bound.
+        total: all that match; counted to 10,000 at the most, unless the query is ``thorough``, and for no longer than
+            the engine's bound.
         total_is_exact: False where the count stopped there: there are at least so many.
         partial: the search stopped at the engine's bound before the page was full, or even before it found anything;
             the cursor goes on from there.
@@ -45,12 +46,14 @@ class Query(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     Attributes:
         counted: False spares counting all that match; the page's total is then not to be relied on.
+        thorough: True counts events or deliveries past 10,000, and for longer: somebody waits for the figure.
     """
 
     organisation_id: OrganisationId
     since_ms: int | None = None
     until_ms: int | None = None
     counted: bool = True
+    thorough: bool = False
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -67,11 +70,12 @@ class EventQuery(Query[EventRow], frozen=True, kw_only=True):
 
     Attributes:
         filter: which events, by the rules of a destination's filter; it has no condition on the data.
-        dialect, source, type, subject, severity: exact values, which need not be safe from being read as patterns.
+        dialect, source, type, subject, severity: exact values, which need not be safe from being read as patterns; a
+            subject is one incident or thing.
         text: stands in the data, ASCII capitals and small letters being the same; see ``core.spelling``.
         destination_id: those with a delivery to it.
         with_data: False leaves the data out, which may be a mebibyte each; the events' data is empty then.
-        subject: those of one incident or thing, oldest first with ``ascending``.
+        ascending: oldest first.
         unreplayed: True leaves out those that another took the place of.
     """
 
@@ -168,10 +172,10 @@ class StandingQuery(Query[StandingRow], frozen=True, kw_only=True):
 
 
 class TransactionRow(msgspec.Struct, frozen=True):
-    """A transaction and its event."""
+    """A transaction and its event's environment."""
 
     transaction: Transaction
-    event: Event
+    environment: Environment
 
 
 class TransactionQuery(Query[TransactionRow], frozen=True, kw_only=True):
@@ -185,8 +189,9 @@ class TransactionQuery(Query[TransactionRow], frozen=True, kw_only=True):
 
 
 class IncidentQuery(Query[Incident], frozen=True, kw_only=True):
-    """Incidents, newest first."""
+    """Incidents of one environment, newest first."""
 
+    environment: Environment
     state: IncidentState | None = None
     channel: str | None = None
 
@@ -201,7 +206,7 @@ class MailboxQuery(Query[MailboxItem], frozen=True, kw_only=True):
     """What waits in a device's mailbox at ``now_ms``, oldest first.
 
     Attributes:
-        after: only the item of this delivery id.
+        delivery_id: only the item of this delivery.
     """
 
     device_key: str

@@ -123,17 +123,7 @@ class Retry(msgspec.Struct, frozen=True):
     record: AuditRecord | None = None
 
 
-class Deliver(msgspec.Struct, frozen=True):
-    """Add a delivery of a past event."""
-
-    organisation_id: OrganisationId
-    event_id: EventId
-    delivery: NewDelivery
-    due_ms: int
-    record: AuditRecord | None = None
-
-
-Amendment = Cancel | Retry | Deliver
+Amendment = Cancel | Retry
 
 
 class AmendmentResult(StrEnum):
@@ -145,8 +135,8 @@ class AmendmentResult(StrEnum):
     """The delivery is final (cancel), or being sent right now (retry)."""
 
 
-class Begin(msgspec.Struct, frozen=True, kw_only=True):
-    """Start a transaction; ``lease_until_ms`` lets another take it over then."""
+class _Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What every step says: whose transaction of which event, when, and by whom."""
 
     organisation_id: OrganisationId
     event_id: EventId
@@ -154,31 +144,24 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     now_ms: int
     by: str
+
+
+class Begin(_Step, frozen=True, kw_only=True):
+    """Start a transaction; ``lease_until_ms`` lets another take it over then."""
+
     lease_until_ms: int | None = None
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True):
+class End(_Step, frozen=True, kw_only=True):
     """End a transaction with an output."""
 
-    organisation_id: OrganisationId
-    event_id: EventId
-    tx_key: str
-    environment: Environment
-    now_ms: int
-    by: str
     state: TransactionState
     output: str | None = None
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True):
+class Move(_Step, frozen=True, kw_only=True):
     """Put an existing transaction into a state; ``lease_until_ms`` holds where that is processing."""
 
-    organisation_id: OrganisationId
-    event_id: EventId
-    tx_key: str
-    environment: Environment
-    now_ms: int
-    by: str
     state: TransactionState
     lease_until_ms: int | None = None
 

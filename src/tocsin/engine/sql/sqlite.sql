@@ -26,7 +26,7 @@ values {rows:16}
 
 -- name: insert_deliveries
 insert into delivery
-  (id, bucket, organisation_id, event_id, destination_id, state, due_ms, lease, attempts, lane, place)
+  (bucket, id, organisation_id, event_id, destination_id, state, due_ms, lease, attempts, lane, place)
 values {rows:11}
 
 -- name: busy_lanes
@@ -41,8 +41,8 @@ select id, body from incident where id in ({marks})
 
 -- name: save_incidents
 insert or replace into incident
-  (id, bucket, organisation_id, channel, state, opened_ms, updated_ms, closed_ms, body)
-values {rows:9}
+  (bucket, id, organisation_id, environment, channel, state, opened_ms, updated_ms, closed_ms, body)
+values {rows:10}
 
 -- name: quota_used
 select used from quota where organisation_id = ? and counter = ?
@@ -95,7 +95,7 @@ select destination_id, count(*) from delivery where lane is not null and state =
 select count(*) from mailbox
 
 -- name: due_of_destination
-select id, due_ms from delivery
+select due_ms, id from delivery
 where destination_id = ? and state in (0, 1) and due_ms <= ?
 order by due_ms limit ?
 
@@ -103,12 +103,6 @@ order by due_ms limit ?
 update delivery set state = 1, lease = lease + 1, due_ms = ?
 where id in ({marks})
 returning id, event_id, destination_id, lease, attempts, lane, retries_from
-
--- name: extend_leases
-with held (id, lease) as (values {rows:2})
-update delivery set due_ms = ?
-where state = 1 and (id, lease) in (select id, lease from held)
-returning id, lease
 
 -- name: release_all_leases
 -- At start no other process can hold a lease, since the lock file keeps it out.
@@ -140,6 +134,15 @@ update delivery set state = 0, due_ms = released.due_ms
 from released
 where delivery.id = released.id and delivery.lease = released.lease and delivery.state = 1
 returning delivery.id, delivery.lease
+
+-- name: keep_posted
+insert into posted (destination_id, lane, bucket, organisation_id, event_id, remote_id)
+values {rows:6}
+on conflict (destination_id, lane) do update set event_id = excluded.event_id, remote_id = excluded.remote_id
+
+-- name: posted_of_organisation
+select destination_id, lane, event_id, remote_id from posted
+where organisation_id = ? and destination_id = ? and lane = ?
 
 -- name: insert_attempts
 insert into attempt (delivery_id, number, body) values {rows:3}
@@ -173,6 +176,10 @@ select state from delivery where id = ? and organisation_id = ?
 
 -- name: hurry_destination
 update delivery set due_ms = 0 where destination_id = ? and state in (0, 1) and state = 0
+
+-- name: release_held
+update delivery set due_ms = ?
+where destination_id = ? and due_ms = ? and state in (0, 1) and state = 0 and organisation_id = ?
 
 -- name: hurry_delivery
 update delivery set due_ms = min(due_ms, ?) where id = ? and state = 0
@@ -212,7 +219,7 @@ set state = excluded.state, lease_until_ms = excluded.lease_until_ms, body = exc
 
 -- name: standings
 -- Events, each with one consumer group's transaction, and how many groups there are and how many of them are at work.
-select e.id, e.organisation_id, e.dialect, e.source, e.type, e.subject, e.severity, e.environment, e.time_ms, e.data,
+select e.id, e.organisation_id, e.dialect, e.source, e.type, e.subject, e.severity, e.environment, e.time_ms, x'',
   e.extension, e.incident_state, e.replay_of, t.body,
   (select count(*) from consumer_transaction where organisation_id = e.organisation_id and event_id = e.id),
   (select count(*) from consumer_transaction
@@ -300,22 +307,23 @@ select kind, id, revision, body from catalog where revision > ? order by revisio
 select revision, organisation_id from job where id = ?
 
 -- name: save_job
-insert or replace into job (id, organisation_id, state, revision, ended_ms, body) values (?, ?, ?, ?, ?, ?)
+insert or replace into job (id, organisation_id, environment, state, revision, ended_ms, body)
+values (?, ?, ?, ?, ?, ?, ?)
 
 -- name: open_jobs
 -- A loose index scan: one probe for each organisation that has open jobs, however many those are.
 with recursive found (organisation_id) as (
-  select min(organisation_id) from job where state in ('queued', 'running')
+  select min(organisation_id) from job where ended_ms is null and organisation_id > ?1
   union all
-  select (select min(organisation_id) from job
-    where state in ('queued', 'running') and organisation_id > found.organisation_id)
+  select (select min(organisation_id) from job where ended_ms is null and organisation_id > found.organisation_id)
   from found where found.organisation_id is not null
+  limit ?2
 )
 select body, revision from job where id in (
-  select (select min(id) from job where organisation_id = found.organisation_id and state in ('queued', 'running'))
+  select (select min(id) from job where organisation_id = found.organisation_id and ended_ms is null)
   from found where organisation_id is not null
 )
-order by id limit ?
+order by organisation_id
 
 -- name: jobs_of_organisation
 select id, body, revision from job where organisation_id = ? and id in ({marks})
@@ -374,13 +382,13 @@ delete from mailbox where (device_key, delivery_id) in
 returning 1
 
 -- name: old_events
--- What is still under way is kept: an event with a live delivery or an item that waits in a mailbox. The newest event of
--- all is kept too, so that seq never starts again.
-select seq, id from event indexed by event_by_id
-where id < ?1 and seq < (select max(seq) from event)
-  and not exists (select 1 from delivery where event_id = event.id)
-  and not exists (select 1 from mailbox where event_id = event.id)
-order by id limit ?2
+-- The next events past their time, each with whether it is kept because something is under way: a delivery is live, or an
+-- item waits in a mailbox. The newest event of all is kept too, so that seq never starts again.
+select id, seq,
+  exists (select 1 from delivery where event_id = event.id) or exists (select 1 from mailbox where event_id = event.id)
+from event indexed by event_by_id
+where id > ?1 and id < ?2 and seq < (select max(seq) from event)
+order by id limit ?3
 
 -- name: drop_attempts_of_event
 delete from attempt where delivery_id in (select id from delivery_history where event_id = ?)
@@ -395,12 +403,19 @@ delete from consumer_transaction where event_id = ?
 delete from replayed where event_id = ?
 
 -- name: old_incidents
-delete from incident where id in
-  (select id from incident where id < ?1 and state = 'closed' and closed_ms < ?2 limit ?3)
-returning 1
+-- The next incidents past their time, each with whether it is kept: it is open, or its close is not past its time yet.
+select id, not (state = 'closed' and closed_ms < ?4) from incident where id > ?1 and id < ?2 order by id limit ?3
+
+-- name: drop_incident
+delete from incident where id = ?
 
 -- name: old_jobs
 delete from job where id in (select id from job where ended_ms < ? order by ended_ms limit ?)
+returning 1
+
+-- name: old_posted
+delete from posted
+where (destination_id, lane) in (select destination_id, lane from posted where event_id < ? order by event_id limit ?)
 returning 1
 
 -- name: old_audit
@@ -422,6 +437,12 @@ from event where id in ({marks})
 select id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data, extension,
   incident_state, replay_of
 from event where +organisation_id = ? and id in ({marks})
+
+-- name: payload_sizes
+select id, length(data) from event where +organisation_id = ? and id in ({marks})
+
+-- name: payloads
+select id, data from event where +organisation_id = ? and id in ({marks})
 
 -- name: live_deliveries
 select id, organisation_id, event_id, destination_id, state, attempts, due_ms, status_code, duration_ms, error

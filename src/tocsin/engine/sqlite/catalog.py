@@ -9,7 +9,7 @@ import apsw
 from tocsin.core.destination import Destination
 from tocsin.core.organisation import Channel
 from tocsin.engine.codec import KIND_NAMES, KINDS, entity_body, entity_of
-from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Remove, Save
+from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Hurry, Remove, Save
 from tocsin.engine.sqlite.audit import keep
 from tocsin.engine.sqlite.sql import SQL, first
 
@@ -38,6 +38,10 @@ def _carry_out(connection: apsw.Connection, op: CatalogOp, revision: int) -> Cat
         return _save(connection, op, revision)
     if isinstance(op, Remove):
         return _remove(connection, op, revision)
+    if isinstance(op, Hurry):
+        held = (op.due_ms, op.destination_id, op.held_until_ms, op.organisation_id)
+        connection.execute(SQL["release_held"], held)
+        return CatalogResult.DONE
     keep(connection, [op.record])
     return CatalogResult.DONE
 

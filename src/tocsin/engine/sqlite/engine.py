@@ -18,6 +18,8 @@ from tocsin.core.errors import Unavailable
 from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.core.job import Job
 from tocsin.core.transaction import Transaction, TransactionRefusal
+from tocsin.engine.bounds import ScanBounds
+from tocsin.engine.payloads import PAGE_BYTES_MAX
 from tocsin.engine.rows import (
     Acceptance,
     Accepted,
@@ -42,12 +44,12 @@ from tocsin.engine.rows import (
     TailPage,
     TransactionStep,
 )
+from tocsin.engine.runs import Lesson
 from tocsin.engine.sqlite import accept, audit, catalog, find, jobs, mailbox, measure, search, settle, tend, transact
 from tocsin.engine.sqlite.connection import DirectoryLock, check_version, make_directory, open_reader, open_writer
-from tocsin.engine.sqlite.event_search import ScanBounds
 from tocsin.engine.sqlite.readers import Readers
 from tocsin.engine.sqlite.sql import SQL, first
-from tocsin.engine.sqlite.unstarted import Halted, Lesson, learn
+from tocsin.engine.sqlite.unstarted import Halted, learn
 from tocsin.engine.sqlite.writer import Writer
 from tocsin.telemetry import Metrics
 
@@ -66,6 +68,8 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
         scan_events_max: events that a search looks at for one page, where no index leads to what it wants alone.
         scan_max_s: how long it does so for one page.
         count_max_s: how long it counts all that match.
+        thorough_count_max_s: how long it does so before a bulk replay or a recovery, whose caller waits for it.
+        page_bytes_max: payloads of one page of any list; it ends before the row that would pass it.
         lock_wait_s: how long to wait while a stranger, such as a backup tool, locks the file.
         checkpoint_pages: how long the log may grow before it is copied into the database, in pages of 4 KiB.
         retention_ms: how long events are kept; None is for ever.
@@ -83,6 +87,8 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
     scan_events_max: int = 200_000
     scan_max_s: float = 0.5
     count_max_s: float = 0.05
+    thorough_count_max_s: float = 2.0
+    page_bytes_max: int = PAGE_BYTES_MAX
     lock_wait_s: float = 10.0
     checkpoint_pages: int = 4000
     retention_ms: int | None = None
@@ -129,8 +135,13 @@ class SqliteEngine:
             metrics.store_waiting.follow(lambda: self._writer.waiting)
         self._readers: Readers | None = None
         self._scan_bounds = ScanBounds(
-            events_max=settings.scan_events_max, time_max_s=settings.scan_max_s, count_max_s=settings.count_max_s
+            events_max=settings.scan_events_max,
+            time_max_s=settings.scan_max_s,
+            count_max_s=settings.count_max_s,
+            thorough_count_max_s=settings.thorough_count_max_s,
+            page_bytes_max=settings.page_bytes_max,
         )
+        self._tending = tend.Place()
         self._work = asyncio.Event()
         self._version = ""
 
@@ -216,9 +227,6 @@ class SqliteEngine:
             )
         )
 
-    async def extend(self, leases: Sequence[Lease], *, lease_until_ms: int) -> list[bool]:
-        return await self._writer.submit(lambda c: settle.extend(c, leases, lease_until_ms=lease_until_ms))
-
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         now_ms = self._clock.now_ms()
         verdicts = await self._writer.submit(lambda c: settle.settle(c, settlements, now_ms=now_ms), urgent=False)
@@ -292,6 +300,7 @@ class SqliteEngine:
                 organisations=organisations,
                 with_data=with_data,
                 with_destinations=with_destinations,
+                page_bytes_max=self._settings.page_bytes_max,
             )
         )
 
@@ -318,8 +327,8 @@ class SqliteEngine:
     async def job_write(self, ops: Sequence[SaveJob]) -> list[JobResult]:
         return await self._writer.submit(lambda c: jobs.write(c, ops))
 
-    async def open_jobs(self, limit: int) -> list[Job]:
-        return await self._read(lambda c: jobs.open_jobs(c, limit))
+    async def open_jobs(self, limit: int, *, after: OrganisationId | None = None) -> list[Job]:
+        return await self._read(lambda c: jobs.open_jobs(c, limit, after))
 
     async def mailbox_write(self, ops: Sequence[MailboxOp]) -> list[MailboxResult]:
         return await self._writer.submit(lambda c: mailbox.write(c, ops))
@@ -331,7 +340,13 @@ class SqliteEngine:
             audit_ms=self._settings.audit_retention_ms,
             jobs_ms=self._settings.job_retention_ms,
         )
-        return await self._writer.submit(lambda c: tend.tend(c, now_ms=now_ms, kept=kept, budget_ms=budget_ms))
+        place = self._tending
+        done = await self._writer.submit(
+            lambda c: tend.tend(c, now_ms=now_ms, kept=kept, place=place, budget_ms=budget_ms)
+        )
+        # Only now: what was not committed is gone through again.
+        self._tending = done.place
+        return done.more
 
 
 def _amend(connection: apsw.Connection, amendments: Sequence[Amendment], *, now_ms: int) -> list[AmendmentResult]:

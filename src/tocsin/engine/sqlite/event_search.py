@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,14 @@ from typing import Any
 import apsw
 import msgspec
 
+from tocsin.engine.bounds import ScanBounds
+from tocsin.engine.listing import TOTAL_MAX, event_row_of
 from tocsin.engine.rows import EventQuery, EventRow, Page
 from tocsin.engine.sqlite.leads import Lead, choose, edge, meet
-from tocsin.engine.sqlite.listings import EVENT, EVENT_WITHOUT_DATA, STATUS, event_row_of
-from tocsin.engine.sqlite.unstarted import TOTAL_MAX
-from tocsin.engine.sqlite.wanted import Aspect, Condition, Span, Wanted, among, matching, prepare
+from tocsin.engine.sqlite.listings import SPELLING
+from tocsin.engine.sqlite.payloads import with_data
+from tocsin.engine.sqlite.wanted import among, prepare
+from tocsin.engine.wanted import Aspect, Condition, Span, Wanted, matching
 
 _PORTIONS = (256, 8_192)
 """Entries of the first portion, and of the largest."""
@@ -29,20 +33,6 @@ _STEPS_BETWEEN_CHECKS = 2_000
 _WATCH = "tocsin scan"
 _ROW_MARKS = (4, 16, 64, 128)
 """Sizes of the statement that reads rows; few, so that each stays prepared."""
-
-
-class ScanBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one search of events goes, where no index leads to what it wants alone.
-
-    Attributes:
-        events_max: looked at for one page.
-        time_max_s: for one page.
-        count_max_s: for counting all that match.
-    """
-
-    events_max: int = 200_000
-    time_max_s: float = 0.5
-    count_max_s: float = 0.05
 
 
 class Halted(Exception):
@@ -65,25 +55,28 @@ def search_events(
     span = wanted.span if cursor is None else wanted.span.behind(cursor, ascending=query.ascending)
     scan = _Scan(connection, wanted, choose(connection, wanted, span), bounds)
     found, stopped_at = scan.find(span, offset=offset, count=limit + 1)
-    shown = found[:limit]
-    has_more = len(found) > limit
+    rows = _rows(connection, query, found[:limit])
+    if query.with_data:
+        rows = with_data(connection, query.organisation_id, rows, bounds.page_bytes_max)
+    has_more = len(found) > len(rows) > 0
     page: Page[EventRow] = Page(
-        rows=_rows(connection, query, shown),
-        next_cursor=shown[-1] if has_more and shown else stopped_at,
+        rows=rows,
+        next_cursor=rows[-1].event.id if has_more else stopped_at,
         total=0,
-        partial=stopped_at is not None,
+        partial=stopped_at is not None and not has_more,
     )
     if not query.counted:
         return page
-    if cursor is None and not offset and not has_more and len(found) <= TOTAL_MAX:
+    is_whole = cursor is None and not offset and not has_more
+    if is_whole and len(found) <= TOTAL_MAX and (stopped_at is None or not query.thorough):
         # Everything was gone through already, as far as the bounds let it.
         return msgspec.structs.replace(page, total=len(found), total_is_exact=stopped_at is None)
-    total, is_exact = scan.count(wanted.span)
+    total, is_exact = scan.count(wanted.span, thorough=query.thorough)
     return msgspec.structs.replace(page, total=total, total_is_exact=is_exact)
 
 
 def _rows(connection: apsw.Connection, query: EventQuery, ids: Sequence[bytes]) -> list[EventRow]:
-    columns = f"{EVENT if query.with_data else EVENT_WITHOUT_DATA}, {STATUS}"
+    columns = f"{SPELLING.event_without_data}, {SPELLING.status}"
     found: dict[bytes, EventRow] = {}
     start = 0
     while start < len(ids):
@@ -124,7 +117,7 @@ class _Scan:
         found: list[bytes] = []
         looked_at, reached = 0, None
         deadline_s = time.monotonic() + self._bounds.time_max_s
-        for portion, size in self._portions(span):
+        for portion, size in self._portions(span, self._bounds.events_max):
             if looked_at >= self._bounds.events_max:
                 return found, reached
             try:
@@ -139,30 +132,35 @@ class _Scan:
             reached = _last_of(portion, ascending=self._ascending)
         return found, None
 
-    def count(self, span: Span) -> tuple[int, bool]:
-        """Return how many match, up to ``TOTAL_MAX``, and whether that is all of them."""
+    def count(self, span: Span, *, thorough: bool) -> tuple[int, bool]:
+        """Return how many match, and whether that is all of them: ``TOTAL_MAX`` at the most, unless ``thorough``."""
+        if thorough:
+            return self._count(span, sys.maxsize, sys.maxsize, self._bounds.thorough_count_max_s)
         if not self._is_open:
             text, bindings = self._lead.within(span, ascending=self._ascending, limit=TOTAL_MAX + 1)
             total = int(self._connection.execute(f"select count(*) from ({text})", bindings).get)
             return min(total, TOTAL_MAX), total <= TOTAL_MAX
+        return self._count(span, TOTAL_MAX, self._bounds.events_max, self._bounds.count_max_s)
+
+    def _count(self, span: Span, total_max: int, events_max: int, time_max_s: float) -> tuple[int, bool]:
         total = looked_at = 0
-        deadline_s = time.monotonic() + self._bounds.count_max_s
-        for portion, size in self._portions(span):
-            if looked_at >= self._bounds.events_max:
+        deadline_s = time.monotonic() + time_max_s
+        for portion, size in self._portions(span, events_max):
+            if looked_at >= events_max:
                 return total, False
             try:
-                total += self._number(portion, deadline_s if looked_at else None)
+                total += self._number(portion, size, deadline_s if looked_at else None)
             except Halted:
                 return total, False
-            if total > TOTAL_MAX:
-                return TOTAL_MAX, False
+            if total > total_max:
+                return total_max, False
             looked_at += size
         return total, True
 
-    def _portions(self, span: Span) -> Iterator[tuple[Span, int]]:
+    def _portions(self, span: Span, events_max: int) -> Iterator[tuple[Span, int]]:
         """Yield the lead in portions that grow, each with its size; what matches often is found in the first."""
         limit, most = self._sizes
-        left = self._bounds.events_max
+        left = events_max
         while True:
             limit = max(1, min(limit, most, left))
             size, last = edge(self._connection, self._lead, span, ascending=self._ascending, limit=limit)
@@ -185,7 +183,11 @@ class _Scan:
         with until(self._connection, deadline_s):
             return [row[0] for row in self._connection.execute(text, (*bindings, count))]
 
-    def _number(self, portion: Span, deadline_s: float | None) -> int:
+    def _number(self, portion: Span, size: int, deadline_s: float | None) -> int:
+        if not self._is_open:
+            # Each of the lead's entries is a match.
+            with until(self._connection, deadline_s):
+                return size
         tables, bindings = self._matching(portion, deadline_s)
         with until(self._connection, deadline_s):
             return int(self._connection.execute(f"select count(*) {tables}", bindings).get)

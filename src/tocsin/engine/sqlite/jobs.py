@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import apsw
 
+from tocsin.core.identifiers import OrganisationId
 from tocsin.core.job import Job
 from tocsin.engine.codec import job_body, job_of
-from tocsin.engine.rows import JobQuery, JobResult, SaveJob
+from tocsin.engine.rows import JobResult, SaveJob
 from tocsin.engine.sqlite.audit import keep
-from tocsin.engine.sqlite.listings import Arm, Listing, Where
 from tocsin.engine.sqlite.sql import SQL, first
 
 
@@ -22,19 +22,9 @@ def write(connection: apsw.Connection, ops: Sequence[SaveJob]) -> list[JobResult
     return results
 
 
-def open_jobs(connection: apsw.Connection, limit: int) -> list[Job]:
-    """Return the oldest open job of each organisation, the oldest of all first."""
-    return [job_of(*row) for row in connection.execute(SQL["open_jobs"], (limit,))]
-
-
-def listing(query: JobQuery) -> Listing[Job]:
-    """Return the list of jobs that a query asks for."""
-    where = Where()
-    where.add("organisation_id = ?", query.organisation_id)
-    where.window("id", query)
-    where.equal("state", query.state)
-    arm = Arm(columns="id, body, revision", tables="job indexed by job_by_organisation", where=where)
-    return Listing(arms=(arm,), keys=("id",), row=lambda row: job_of(row[1], row[2]))
+def open_jobs(connection: apsw.Connection, limit: int, after: OrganisationId | None) -> list[Job]:
+    """Return the oldest open job of each organisation, in the order of the organisations' ids."""
+    return [job_of(*row) for row in connection.execute(SQL["open_jobs"], (after or b"", limit))]
 
 
 def _save(connection: apsw.Connection, job: Job) -> JobResult:
@@ -42,6 +32,16 @@ def _save(connection: apsw.Connection, job: Job) -> JobResult:
     stands = 0 if found is None else int(found[0])
     if stands != job.revision or (found is not None and found[1] != job.organisation_id):
         return JobResult.CHANGED_MEANWHILE
-    row = (job.id, job.organisation_id, job.state.value, stands + 1, job.ended_ms, job_body(job))
-    connection.execute(SQL["save_job"], row)
+    connection.execute(
+        SQL["save_job"],
+        (
+            job.id,
+            job.organisation_id,
+            job.environment.value,
+            job.state.value,
+            stands + 1,
+            job.ended_ms,
+            job_body(job),
+        ),
+    )
     return JobResult.DONE

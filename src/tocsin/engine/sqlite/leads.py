@@ -11,7 +11,8 @@ import msgspec
 
 from tocsin.core.delivery import EventStatus
 from tocsin.core.event import Dialect
-from tocsin.engine.sqlite.wanted import Aspect, Condition, Span, Wanted, among
+from tocsin.engine.sqlite.wanted import among
+from tocsin.engine.wanted import Aspect, Condition, Span, Wanted
 
 _BRANCHES_MAX = 64
 _SIZED_TO = 1_000
@@ -31,7 +32,8 @@ _COVERING = {
     Aspect.SOURCE: "event_by_source",
     Aspect.SEVERITY: "event_by_severity",
 }
-_OF_THE_ID_ALONE = frozenset({Aspect.STATUS, Aspect.DESTINATION, Aspect.UNREPLAYED})
+_OF_THE_ID_ALONE = frozenset({Aspect.STATUS, Aspect.PHASE, Aspect.DESTINATION, Aspect.UNREPLAYED})
+_OF_A_STATUS = frozenset({Aspect.ORGANISATION, Aspect.PHASE})
 _LEADS_OF_STATUS = {
     EventStatus.PROCESSING: ("delivery d indexed by delivery_leased", " and d.state = 1"),
     EventStatus.RETRYING: (
@@ -183,9 +185,8 @@ def _of_events(index: str, condition: str, stretches: list[tuple[Any, ...]], *an
     )
 
 
-def _of_deliveries(*branches: Branch) -> Lead:
-    # Whose the events are is looked at again: a destination's id alone does not say it.
-    return Lead(id="d.event_id", columns="d.event_id as id", branches=branches, answers=frozenset(), repeats=True)
+def _of_deliveries(*branches: Branch, answers: frozenset[Aspect]) -> Lead:
+    return Lead(id="d.event_id", columns="d.event_id as id", branches=branches, answers=answers, repeats=True)
 
 
 def _of_status(connection: apsw.Connection, wanted: Wanted) -> Iterator[Lead]:
@@ -204,10 +205,10 @@ def _of_status(connection: apsw.Connection, wanted: Wanted) -> Iterator[Lead]:
         tables = "delivery_history d indexed by delivery_history_by_organisation"
         delivered = Branch(tables, "d.organisation_id = ? and d.state = 3", ours)
         if _is_small(connection, delivered):
-            yield _of_deliveries(delivered)
+            yield _of_deliveries(delivered, answers=_OF_A_STATUS)
     elif status is not None:
         index, condition = _LEADS_OF_STATUS[status]
-        yield _of_deliveries(Branch(index, f"d.organisation_id = ?{condition}", ours))
+        yield _of_deliveries(Branch(index, f"d.organisation_id = ?{condition}", ours), answers=_OF_A_STATUS)
 
 
 def _of_destination(connection: apsw.Connection, wanted: Wanted) -> Iterator[Lead]:
@@ -222,7 +223,8 @@ def _of_destination(connection: apsw.Connection, wanted: Wanted) -> Iterator[Lea
     in_lanes = "d.destination_id = ? and d.lane is not null and d.state = 2"
     blocked = Branch("delivery d indexed by delivery_by_lane", in_lanes, whose)
     if _is_small(connection, due) and _is_small(connection, blocked):
-        yield _of_deliveries(sent, due, blocked)
+        # Whose the events are is looked at again: a destination's id alone does not say it.
+        yield _of_deliveries(sent, due, blocked, answers=frozenset())
 
 
 def _is_small(connection: apsw.Connection, branch: Branch) -> bool:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import apsw
-import msgspec
 
-from tocsin.core.device import Device
+from tocsin.engine.codec import device_body
 from tocsin.engine.rows import (
     AckItem,
     KeepSubscriptions,
@@ -21,9 +20,6 @@ from tocsin.engine.rows import (
 )
 from tocsin.engine.sqlite.sql import SQL, first
 
-_pack = msgspec.msgpack.Encoder().encode
-unpack_device = msgspec.msgpack.Decoder(Device).decode
-
 
 def write(connection: apsw.Connection, ops: Sequence[MailboxOp]) -> list[MailboxResult]:
     """Carry out each op in turn."""
@@ -33,7 +29,7 @@ def write(connection: apsw.Connection, ops: Sequence[MailboxOp]) -> list[Mailbox
 def _one(connection: apsw.Connection, op: MailboxOp) -> MailboxResult:
     match op:
         case SaveDevice(device):
-            saved = first(connection, "save_device", device.key, device.organisation_id, _pack(device))
+            saved = first(connection, "save_device", device.key, device.organisation_id, device_body(device))
             return MailboxResult.NOT_FOUND if saved is None else MailboxResult.DONE
         case Subscribe():
             return _subscribe(connection, op)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import apsw
 
-from tocsin.engine.rows import AuditQuery, EventQuery, JobQuery, Page, Query, StandingQuery
-from tocsin.engine.sqlite import audit, jobs
-from tocsin.engine.sqlite.event_search import ScanBounds, search_events
-from tocsin.engine.sqlite.listings import LISTINGS, Listing
-from tocsin.engine.sqlite.standing import Found, standings
-from tocsin.engine.sqlite.unstarted import TOTAL_MAX
+from tocsin.engine.bounds import ScanBounds
+from tocsin.engine.listing import TOTAL_MAX, Listing, number_statement, page_statement
+from tocsin.engine.payloads import fitting
+from tocsin.engine.rows import EventQuery, Page, Query, StandingQuery
+from tocsin.engine.runs import Found, window_of
+from tocsin.engine.sqlite.event_search import Halted, search_events, until
+from tocsin.engine.sqlite.listings import SPELLING, listing_of
+from tocsin.engine.sqlite.payloads import with_data
+from tocsin.engine.sqlite.standing import standings
 
 T = TypeVar("T")
-
-_LISTINGS: dict[type[Any], Callable[[Any], Listing[Any]]] = {
-    **LISTINGS,
-    JobQuery: jobs.listing,
-    AuditQuery: audit.listing,
-}
-
 
 _WIDE = ScanBounds()
 
@@ -39,56 +36,48 @@ def search(
     """Return one page of what the query matches.
 
     Args:
-        bounds: of searches through events.
+        bounds: of searches through events, and of every page.
     """
     if isinstance(query, EventQuery):
-        page = search_events(connection, query, limit=limit, cursor=cursor, offset=offset, bounds=bounds)
-        return cast("Found[T]", Found(page))
+        events = search_events(connection, query, limit=limit, cursor=cursor, offset=offset, bounds=bounds)
+        return cast("Found[T]", Found(events))
     if isinstance(query, StandingQuery):
-        found = standings(connection, query, limit=limit, cursor=cursor, offset=offset, now_ms=now_ms)
+        window = window_of(query, limit=limit, cursor=cursor, offset=offset)
+        found = standings(connection, query, window, now_ms=now_ms, page_bytes_max=bounds.page_bytes_max)
         return cast("Found[T]", found)
-    listing = _LISTINGS[type(query)](query)
-    total = _total(connection, listing) if query.counted else 0
-    return Found(cast("Page[T]", _page(connection, listing, total, limit=limit, cursor=cursor, offset=offset)))
-
-
-def _page(
-    connection: apsw.Connection, listing: Listing[T], total: int, *, limit: int, cursor: bytes | None, offset: int
-) -> Page[T]:
-    direction = "asc" if listing.ascending else "desc"
-    order = ", ".join(f"{key} {direction}" for key in listing.keys)
-    parts: list[str] = []
-    bindings: list[Any] = []
-    for arm in listing.arms:
-        conditions, bound = arm.where.text(), list(arm.where.bindings)
-        if cursor is not None:
-            marks = ", ".join("?" * len(listing.keys))
-            conditions += f" and ({', '.join(listing.keys)}) {'>' if listing.ascending else '<'} ({marks})"
-            bound.extend(listing.keys_of(cursor))
-        parts.append(
-            f"select {arm.columns} from {arm.tables} {arm.joined} where {conditions} order by {order} limit ?"
+    listing = listing_of(query)
+    thorough_s = bounds.thorough_count_max_s if query.thorough else None
+    total, is_exact = _total(connection, listing, thorough_s) if query.counted else (0, True)
+    text, bindings = page_statement(listing, SPELLING, limit=limit, cursor=cursor, offset=offset)
+    read, is_cut = fitting(connection.execute(text, bindings), listing.size_bytes, bounds.page_bytes_max)
+    shown = read[:limit]
+    rows: list[Any] = [listing.row(row) for row in shown]
+    if listing.with_data:
+        rows = with_data(connection, query.organisation_id, rows, bounds.page_bytes_max)
+    has_more = is_cut or len(rows) < len(read)
+    return Found(
+        Page(
+            rows=rows,
+            next_cursor=listing.cursor_of(shown[len(rows) - 1]) if has_more and rows else None,
+            total=total,
+            total_is_exact=is_exact,
         )
-        bindings.extend((*bound, offset + limit + 1))
-    if len(parts) == 1:
-        text = f"{parts[0]} offset ?"
-        bindings[-1:] = [limit + 1, offset]
-    else:
-        # Each arm is cut off by itself, in the order of its index; only what is left has to be sorted.
-        both = " union all ".join(f"select * from ({part})" for part in parts)
-        text = f"select * from ({both}) order by 1 {direction} limit ? offset ?"
-        bindings.extend((limit + 1, offset))
-    rows = connection.execute(text, bindings).fetchall()
-    shown = rows[:limit]
-    return Page(
-        rows=[listing.row(row) for row in shown],
-        next_cursor=listing.cursor_of(shown[-1]) if len(rows) > limit and shown else None,
-        total=min(total, TOTAL_MAX),
-        total_is_exact=total <= TOTAL_MAX,
     )
 
 
-def _total(connection: apsw.Connection, listing: Listing[T]) -> int:
-    """Count what matches, but no further than it takes to know that there is more than ``TOTAL_MAX``."""
-    parts = " union all ".join(f"select 1 from {arm.tables} where {arm.where.text()}" for arm in listing.arms)
-    bindings = [value for arm in listing.arms for value in arm.where.bindings]
-    return int(connection.execute(f"select count(*) from ({parts} limit {TOTAL_MAX + 1})", bindings).get)
+def _total(connection: apsw.Connection, listing: Listing[T], thorough_s: float | None) -> tuple[int, bool]:
+    """Return how many match, and whether that is all of them.
+
+    Args:
+        thorough_s: how long it may take to count them all; None, and after it, counts to ``TOTAL_MAX``.
+    """
+    if thorough_s is not None:
+        with suppress(Halted), until(connection, time.monotonic() + thorough_s):
+            return _number(connection, listing, -1), True
+    found = _number(connection, listing, TOTAL_MAX + 1)
+    return min(found, TOTAL_MAX), found <= TOTAL_MAX
+
+
+def _number(connection: apsw.Connection, listing: Listing[T], limit: int) -> int:
+    text, bindings = number_statement(listing)
+    return int(connection.execute(text, (*bindings, limit)).get)

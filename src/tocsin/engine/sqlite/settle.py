@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
 
 from tocsin.core.delivery import Attempt, DeliveryState, Lease
-from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId, bucket_of
+from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId
 from tocsin.engine.codec import STATE_CODES, attempt_body, event_of
+from tocsin.engine.rounds import Turn, first_turns, in_rounds
 from tocsin.engine.rows import (
     Amendment,
     AmendmentResult,
     Cancel,
-    Deliver,
     Finished,
     Retry,
     Settlement,
@@ -24,6 +24,7 @@ from tocsin.engine.sqlite.sql import SQL, fetch_by_marks, fetch_by_rows, first, 
 _READY = STATE_CODES[DeliveryState.READY]
 _LEASED = STATE_CODES[DeliveryState.LEASED]
 _BLOCKED = STATE_CODES[DeliveryState.BLOCKED]
+_DELIVERED = Finished(DeliveryState.DELIVERED)
 _CANCELLED = STATE_CODES[DeliveryState.CANCELLED]
 
 
@@ -41,7 +42,7 @@ def claim(
     heads.sort(key=lambda row: row[1])
     # Every destination comes first to its first turn: those behind the limit are left out from the start.
     destinations = [destination_id for destination_id, _ in heads[:limit]]
-    chosen = _in_rounds(connection, destinations, limit=limit, per_destination=per_destination, now_ms=now_ms)
+    chosen = _chosen(connection, destinations, limit=limit, per_destination=per_destination, now_ms=now_ms)
     leased = {row[0]: row for row in fetch_by_marks(connection, "lease_deliveries", (lease_until_ms,), chosen)}
     wanted = list({row[1] for row in leased.values()})
     events = {row[0]: event_of(row) for row in fetch_by_marks(connection, "events_by_id", (), wanted)}
@@ -61,7 +62,7 @@ def claim(
     ]
 
 
-def _in_rounds(
+def _chosen(
     connection: apsw.Connection,
     destinations: Sequence[bytes],
     *,
@@ -75,7 +76,7 @@ def _in_rounds(
     """
     if not destinations:
         return []
-    turns = min(per_destination, -(-limit // len(destinations)))
+    turns = first_turns(len(destinations), limit=limit, per_destination=per_destination)
     due = {each: _due(connection, each, turns, now_ms) for each in destinations}
     while turns < per_destination and sum(map(len, due.values())) < limit:
         deeper = [each for each, found in due.items() if len(found) == turns]
@@ -83,22 +84,12 @@ def _in_rounds(
             break
         turns = min(per_destination, 2 * turns)
         due.update({each: _due(connection, each, turns, now_ms) for each in deeper})
-    rounds = [
-        (turn, due_ms, delivery_id) for found in due.values() for turn, (delivery_id, due_ms) in enumerate(found)
-    ]
-    rounds.sort()
-    return [delivery_id for _, _, delivery_id in rounds[:limit]]
+    return in_rounds(due.values(), limit=limit)
 
 
-def _due(connection: apsw.Connection, destination_id: bytes, limit: int, now_ms: int) -> list[Any]:
-    return connection.execute(SQL["due_of_destination"], (destination_id, now_ms, limit)).fetchall()
-
-
-def extend(connection: apsw.Connection, leases: Sequence[Lease], *, lease_until_ms: int) -> list[bool]:
-    """Prolong the leases that still stand."""
-    keys = [(lease.delivery_id, lease.number) for lease in leases]
-    extended = set(fetch_by_rows(connection, "extend_leases", keys, lease_until_ms))
-    return [key in extended for key in keys]
+def _due(connection: apsw.Connection, destination_id: bytes, limit: int, now_ms: int) -> list[Turn]:
+    turns: list[Any] = connection.execute(SQL["due_of_destination"], (destination_id, now_ms, limit)).fetchall()
+    return turns
 
 
 def settle(connection: apsw.Connection, settlements: Sequence[Settlement], *, now_ms: int) -> list[bool]:
@@ -119,6 +110,7 @@ def settle(connection: apsw.Connection, settlements: Sequence[Settlement], *, no
             history.append(_history_row(row, each.then, each.attempt, attempts_made, now_ms))
             numbers[_key(each)] = 0 if each.attempt is None else attempts_made
     write_rows(connection, "insert_history", history)
+    write_rows(connection, "keep_posted", _posted(said, taken))
     verdicts: list[bool] = []
     attempts: list[tuple[Any, ...]] = []
     for each in settlements:
@@ -148,6 +140,20 @@ def _take_finished(
     """Take what is finished out of the live table; return the rows whose lease still stood."""
     finished = [_key(each) for each in settlements if isinstance(each.then, Finished)]
     return {(row[0], row[5]): row for row in fetch_by_rows(connection, "take_finished", finished)}
+
+
+def _posted(
+    said: Mapping[_LeaseKey, Settlement], taken: Mapping[_LeaseKey, tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """Return what is kept of messages that told a subject: how their remotes call them."""
+    return [
+        (row[4], row[7], row[1], row[2], row[3], attempt.remote_id)
+        for key, row in taken.items()
+        if (attempt := said[key].attempt) is not None
+        and attempt.remote_id is not None
+        and row[7] is not None
+        and said[key].then == _DELIVERED
+    ]
 
 
 def _reschedule(connection: apsw.Connection, settlements: Iterable[Settlement]) -> dict[_LeaseKey, int]:
@@ -197,10 +203,8 @@ def amend(connection: apsw.Connection, amendments: Sequence[Amendment], *, now_m
     for each in amendments:
         if isinstance(each, Cancel):
             results.append(_cancel(connection, each, now_ms))
-        elif isinstance(each, Retry):
-            results.append(_retry_by_hand(connection, each))
         else:
-            results.append(_deliver(connection, each))
+            results.append(_retry_by_hand(connection, each))
     return results
 
 
@@ -238,29 +242,6 @@ def _retry_by_hand(connection: apsw.Connection, each: Retry) -> AmendmentResult:
         return AmendmentResult.NOT_FOUND
     state, place = _place(connection, row[4], row[7], _seq(connection, EventId(row[3]), each.organisation_id))
     connection.execute(SQL["revive_delivery"], (*row, state, each.due_ms, place, row[6]))
-    return AmendmentResult.DONE
-
-
-def _deliver(connection: apsw.Connection, each: Deliver) -> AmendmentResult:
-    seq = _seq(connection, each.event_id, each.organisation_id)
-    if seq is None:
-        return AmendmentResult.NOT_FOUND
-    new = each.delivery
-    state, place = _place(connection, new.destination_id, new.lane, seq)
-    row = (
-        new.id,
-        bucket_of(new.id),
-        each.organisation_id,
-        each.event_id,
-        new.destination_id,
-        state,
-        each.due_ms,
-        0,
-        0,
-        new.lane,
-        place,
-    )
-    write_rows(connection, "insert_deliveries", [row])
     return AmendmentResult.DONE
 
 

@@ -28,7 +28,7 @@ _CLOSE = None
 _PAGE_BYTES = 4096
 
 
-class _Job:
+class _Write:
     __slots__ = ("future", "op", "urgent")
 
     def __init__(self, op: Op, future: asyncio.Future[Any], urgent: bool) -> None:
@@ -70,7 +70,7 @@ class Writer:
         self._checkpoint_pages = checkpoint_pages
         self._log_pages = 0
         self._lost_fsync: BaseException | None = None
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._waiting = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,7 +113,7 @@ class Writer:
             raise Unavailable("too many writes wait", retry_after_s=1)
         future: asyncio.Future[R] = self._loop.create_future()
         self._waiting += 1
-        self._queue.put(_Job(op, future, urgent))
+        self._queue.put(_Write(op, future, urgent))
         return future
 
     # -- in the thread ----------------------------------------------------------------------------------
@@ -163,36 +163,36 @@ class Writer:
         results: list[_Result] = [(opened, None, error)]
         self._loop.call_soon_threadsafe(self._deliver, results)
 
-    def _collect(self) -> tuple[list[_Job], bool]:
+    def _collect(self) -> tuple[list[_Write], bool]:
         """Return all that waits, once something urgent does or patience is over; and whether to close after it."""
-        batch: list[_Job] = []
+        batch: list[_Write] = []
         deadline: float | None = None
         urgent = False
         while True:
             try:
                 if urgent:
-                    job = self._queue.get_nowait()
+                    write = self._queue.get_nowait()
                 elif deadline is None:
-                    job = self._queue.get()
+                    write = self._queue.get()
                 else:
-                    job = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+                    write = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return batch, False
-            if job is None:
+            if write is None:
                 return batch, True
-            batch.append(job)
-            urgent = urgent or job.urgent
+            batch.append(write)
+            urgent = urgent or write.urgent
             if deadline is None:
                 deadline = time.monotonic() + self._patience_s
 
-    def _commit(self, connection: apsw.Connection, batch: list[_Job]) -> list[_Result]:
+    def _commit(self, connection: apsw.Connection, batch: list[_Write]) -> list[_Result]:
         if self._lost_fsync is not None:
             return _refused(batch, self._lost_fsync)
         results: list[_Result] = []
         began_s = time.monotonic()
         try:
             connection.execute("begin immediate")
-            results.extend(self._run_one(connection, job) for job in batch)
+            results.extend(self._run_one(connection, write) for write in batch)
             connection.execute("commit")
             self.commits += 1
             self._metrics.committed(len(batch), time.monotonic() - began_s)
@@ -210,18 +210,18 @@ class Writer:
             with suppress(apsw.Error):
                 connection.execute("rollback")
 
-    def _run_one(self, connection: apsw.Connection, job: _Job) -> _Result:
+    def _run_one(self, connection: apsw.Connection, write: _Write) -> _Result:
         connection.execute("savepoint op")
         try:
-            value = job.op(connection)
+            value = write.op(connection)
         except Exception as error:
             if lies_with_the_store(error):
                 raise
             connection.execute("rollback to op")
             connection.execute("release op")
-            return (job.future, None, error)
+            return (write.future, None, error)
         connection.execute("release op")
-        return (job.future, value, None)
+        return (write.future, value, None)
 
     # -- in the loop ------------------------------------------------------------------------------------
 
@@ -240,10 +240,10 @@ class Writer:
                 future.set_exception(error)
 
 
-def _refused(batch: list[_Job], error: BaseException) -> list[_Result]:
+def _refused(batch: list[_Write], error: BaseException) -> list[_Result]:
     results: list[_Result] = []
-    for job in batch:
+    for write in batch:
         failure = Unavailable("the store cannot write now", retry_after_s=2)
         failure.__cause__ = error
-        results.append((job.future, None, failure))
+        results.append((write.future, None, failure))
     return results

@@ -23,9 +23,9 @@ _NOT_IN_MAIL = frozenset(',;:<>()[]\\"')
 
 
 def fault_of(field: str, value: Any) -> str | None:
-    """Return what is wrong with a field of a contact, or None."""
+    """Return what is wrong with a field of a contact, to be read behind its name, or None."""
     if value == MASK:
-        return "no value is stored that could be kept"
+        return "has no stored value that could be kept"
     return _CHECKS[field](value)
 
 
@@ -37,20 +37,20 @@ def _url_fault(url: str) -> str | None:
         good = False
     if good and len(url) <= URL_CHARACTERS_MAX and url.isascii() and url.isprintable() and " " not in url:
         return None
-    return f"an http or https URL of at most {URL_CHARACTERS_MAX} characters"
+    return f"must be an http or https URL of at most {URL_CHARACTERS_MAX} characters"
 
 
 def _token_fault(token: str) -> str | None:
     # A token becomes part of a header or of a path, so it holds nothing that would end either.
     if len(token) <= TOKEN_CHARACTERS_MAX and _TOKEN_CHARACTERS.issuperset(token):
         return None
-    return f"at most {TOKEN_CHARACTERS_MAX} letters, digits and . : _ -"
+    return f"must be at most {TOKEN_CHARACTERS_MAX} letters, digits and . : _ -"
 
 
 def _user_fault(user_id: str) -> str | None:
     if len(user_id) <= ID_DIGITS_MAX and user_id.isascii() and user_id.isdigit():
         return None
-    return f"a Discord user id of at most {ID_DIGITS_MAX} digits"
+    return f"must be a Discord user id of at most {ID_DIGITS_MAX} digits"
 
 
 def _chat_fault(chat_id: str | int) -> str | None:
@@ -59,15 +59,15 @@ def _chat_fault(chat_id: str | int) -> str | None:
     is_number = len(digits) <= ID_DIGITS_MAX and digits.isascii() and digits.isdigit()
     name = text.removeprefix("@")
     is_name = text.startswith("@") and 1 <= len(name) <= TOKEN_CHARACTERS_MAX and _NAME_CHARACTERS.issuperset(name)
-    return None if is_number or is_name else "a Telegram chat id, a number or @name"
+    return None if is_number or is_name else "must be a Telegram chat id, a number or @name"
 
 
 def _to_fault(addresses: tuple[str, ...]) -> str | None:
     if len(addresses) > MAIL_ADDRESSES_MAX:
-        return f"at most {MAIL_ADDRESSES_MAX} addresses"
+        return f"must be at most {MAIL_ADDRESSES_MAX} addresses"
     if all(_is_mail_address(address) for address in addresses):
         return None
-    return f"mail addresses, each name@host of at most {MAIL_ADDRESS_BYTES_MAX} bytes"
+    return f"must be mail addresses, each name@host of at most {MAIL_ADDRESS_BYTES_MAX} bytes"
 
 
 def _is_mail_address(address: str) -> bool:

@@ -162,13 +162,13 @@ def _check(category: Category) -> None:
         (field, reason)
         for field, reason in (
             ("name", _name_fault(category.name)),
-            ("color", None if 0 <= category.color <= COLOR_MAX else "#000000 to #FFFFFF"),
-            ("emoji", None if category.emoji is None or is_emoji(category.emoji) else "one emoji"),
+            ("color", None if 0 <= category.color <= COLOR_MAX else "must be #000000 to #FFFFFF"),
+            ("emoji", None if category.emoji is None or is_emoji(category.emoji) else "must be one emoji"),
         )
         if reason is not None
     )
     if faults:
-        raise InvalidRequest(f"{faults[0][0]} must be {faults[0][1]}", fields=faults)
+        raise InvalidRequest(" ".join(faults[0]), fields=faults)
 
 
 def _lower(name: str) -> str:
@@ -178,10 +178,10 @@ def _lower(name: str) -> str:
 
 def _name_fault(name: str) -> str | None:
     if name in RESERVED_NAMES:
-        return "another name: this one is a route of its own"
+        return "must be another: this one is a route of its own"
     if 1 <= len(name) <= NAME_CHARACTERS_MAX and _NAME_CHARACTERS.issuperset(name):
         return None
-    return f"1 to {NAME_CHARACTERS_MAX} letters, digits or hyphens"
+    return f"must be 1 to {NAME_CHARACTERS_MAX} letters, digits or hyphens"
 
 
 def is_emoji(text: str) -> bool:

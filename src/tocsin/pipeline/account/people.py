@@ -8,7 +8,14 @@ from typing import Any
 import msgspec
 
 from tocsin.core.clock import Clock, month_of, next_month_ms
-from tocsin.core.destination import MASK, SECRET_ADDRESS_FIELDS, Destination, Filter, Transport
+from tocsin.core.destination import (
+    MASK,
+    SECRET_ADDRESS_FIELDS,
+    USUAL_CONCURRENCY,
+    Destination,
+    Filter,
+    Transport,
+)
 from tocsin.core.errors import InvalidRequest, NotPermitted
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DestinationId, IdSequence, OrganisationId
@@ -184,7 +191,7 @@ class Accounts:
         for transport in CONTACTS:
             ops += self._contact_ops(organisation_id, transport, getattr(account, transport.value), faults)
         if faults:
-            raise InvalidRequest(f"{faults[0][0]}: {faults[0][1]}", fields=tuple(faults))
+            raise InvalidRequest(" ".join(faults[0]), fields=tuple(faults))
         organisation = self._catalog.organisation(organisation_id)
         if account.plan not in (None, organisation.plan):
             if not may_change_plan:
@@ -228,7 +235,7 @@ class Accounts:
             if (reason := fault_of(field, value)) is not None
         ]
         if "webhook_url" in given and len(given) > 1:
-            faults.append(("discord.webhook_url", "not together with bot_token and user_id"))
+            faults.append(("discord.webhook_url", "cannot be combined with bot_token and user_id"))
         if contact.enabled or given:
             saved = self._destination(organisation_id, transport, before, enabled=contact.enabled, given=given)
             return [Save(saved, unique_name(saved))]
@@ -254,7 +261,10 @@ class Accounts:
                 updated_ms=now_ms,
                 origin=Dialect.PINGPILOT,
                 filter=Filter(sources=(category_source("*"),)),
+                ordered=True,
+                concurrency=USUAL_CONCURRENCY[transport],
             )
+        is_as_before = given == before.address | self._vault.target(before).secret_address
         complete = frozenset(given) in _COMPLETE[transport]
         secret = SECRET_ADDRESS_FIELDS[transport]
         sealed = {field: value for field, value in given.items() if field in secret or not complete}
@@ -264,6 +274,7 @@ class Accounts:
             updated_ms=now_ms,
             address={field: MASK if field in secret else given[field] for field in given} if complete else {},
             sealed_address=self._vault.seal(msgspec.json.encode(sealed), place) if sealed else None,
+            learned=before.learned if is_as_before else {},
             enabled=enabled,
             disabled_reason=None if enabled else before.disabled_reason,
             failing_since_ms=None if enabled else before.failing_since_ms,

@@ -9,7 +9,8 @@ import msgspec
 from tocsin.core.delivery import Attempt, Delivery, DeliveryState
 from tocsin.core.event import Event
 from tocsin.core.identifiers import DestinationId, created_ms
-from tocsin.core.stream import StreamKind, Told
+from tocsin.core.spelling import fold_document
+from tocsin.core.stream import StreamFilter, StreamKind, Told
 from tocsin.engine.rows import Finished, Settlement
 
 
@@ -34,10 +35,11 @@ class Happening:
         change: None for the event itself.
         destinations: where its deliveries go, or this one; may be empty for an event where nobody asks.
         position: the event's in the history; None for a change.
+        work_bytes: of data that were looked through for texts, so far.
         told: its messages, by how they are written and the position that they name: one serves many readers.
     """
 
-    __slots__ = ("change", "destinations", "event", "position", "told")
+    __slots__ = ("_folded", "change", "destinations", "event", "position", "told", "work_bytes")
 
     def __init__(
         self,
@@ -51,12 +53,25 @@ class Happening:
         self.destinations = destinations
         self.position = position
         self.change = change
+        self.work_bytes = 0
         self.told: dict[tuple[Render, int], Told] = {}
+        self._folded: bytes | None = None
 
     @property
     def kind(self) -> StreamKind:
         """What it is."""
         return StreamKind.EVENT if self.change is None else StreamKind.DELIVERY
+
+    def is_wanted(self, wanted: StreamFilter) -> bool:
+        """Return whether it is told to who wants this; looks through the data only where nothing else decides."""
+        if not wanted.wants(self.kind, self.event, self.destinations):
+            return False
+        if wanted.text is None:
+            return True
+        if self._folded is None:
+            self._folded = fold_document(self.event.data)
+        self.work_bytes += len(self._folded)
+        return wanted.text.stands_in(self._folded)
 
 
 Render = Callable[[Happening, str], bytes]

@@ -13,10 +13,11 @@ import structlog
 from tocsin.core.clock import Clock
 from tocsin.core.errors import RateLimited, TocsinError, Unavailable
 from tocsin.core.identifiers import OrganisationId
-from tocsin.core.stream import Backlog, StreamFilter, StreamKind, Told, beginning
+from tocsin.core.stream import Backlog, StreamFilter, Told, beginning
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import Settlement, TailPage
 from tocsin.pipeline.live.happening import Happening, Render, change_of
+from tocsin.pipeline.live.need import Need, need_of
 from tocsin.pipeline.live.positions import Positions
 from tocsin.pipeline.live.stream import End, Stream
 from tocsin.telemetry import Metrics
@@ -33,10 +34,12 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         streams_max: open at once; above it 503.
         per_organisation_max: of these, of one organisation; above it 429.
+        searching_max: of these, such that look for a text in the data; above it 429.
         backlog_messages_max, backlog_bytes_max: what waits for one reader; above it the stream ends.
         resume_events_max: how far back a reader may go on, in events of all organisations.
         page_events: read from the history at once.
-        page_data_events: read at once for one who begins in the past and wants their data, up to a mebibyte each.
+        page_data_events: read at once for one who begins in the past and wants their data, or a text in them, up to
+            a mebibyte each.
         changes_max: changes of deliveries that wait to be told; above it further ones are not.
         gather_s: between two looks into the history, so that many events are told together.
         poll_s: how often it is looked into when nothing hints at anything new.
@@ -49,6 +52,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     streams_max: int = 256
     per_organisation_max: int = 32
+    searching_max: int = 8
     backlog_messages_max: int = 10_000
     backlog_bytes_max: int = 4_194_304
     resume_events_max: int = 100_000
@@ -62,26 +66,6 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_s: float = 15.0
     retry_ms: int = 3_000
     farewell_s: float = 2.0
-
-
-class _Need(msgspec.Struct, frozen=True):
-    """What has to be read for those who listen.
-
-    Attributes:
-        organisations: whose events.
-    """
-
-    organisations: frozenset[OrganisationId] = frozenset()
-    with_data: bool = False
-    with_destinations: bool = False
-
-    def covers(self, other: _Need) -> bool:
-        """Return whether what was read for this need serves the other."""
-        return (
-            other.organisations <= self.organisations
-            and (self.with_data or not other.with_data)
-            and (self.with_destinations or not other.with_destinations)
-        )
 
 
 _Group = tuple[StreamFilter, Render]
@@ -108,7 +92,8 @@ class Live:
         self._streams: set[Stream] = set()
         self._open: Counter[OrganisationId] = Counter()
         self._joined: dict[OrganisationId, dict[_Group, set[Stream]]] = {}
-        self._need = _Need()
+        self._searching: Counter[OrganisationId] = Counter()
+        self._need = Need()
         self._position = 0
         """All who joined have been told of everything up to here; of no meaning while nobody wants events."""
         self._changes: list[Settlement] = []
@@ -135,12 +120,12 @@ class Live:
             RateLimited: ``too_many_streams``, of this organisation.
             Unavailable: ``streams_full``, or the store cannot be read.
         """
-        self._admit(wanted.organisation_id)
+        self._admit(wanted)
         limits = self.limits
         backlog = Backlog(messages_max=limits.backlog_messages_max, bytes_max=limits.backlog_bytes_max)
         stream = Stream(self, backlog, wanted=wanted, render=render, permitted=permitted)
         self._streams.add(stream)
-        self._open[wanted.organisation_id] += 1
+        self._count(wanted, 1)
         self._metrics.streams(len(self._streams))
         try:
             newest = (await self._engine.tail(None, 1)).cursor
@@ -159,11 +144,8 @@ class Live:
         if stream not in self._streams:
             return
         stream.end(End.READER_LEFT)
-        organisation_id = stream.wanted.organisation_id
         self._streams.discard(stream)
-        self._open[organisation_id] -= 1
-        if not self._open[organisation_id]:
-            del self._open[organisation_id]
+        self._count(stream.wanted, -1)
         if stream.joined:
             self._leave(stream)
         if not self._streams:
@@ -180,15 +162,23 @@ class Live:
         """Return a position as the reader of a stream sees it."""
         return self._positions.shown(stream.wanted.organisation_id, position)
 
-    def _admit(self, organisation_id: OrganisationId) -> None:
-        if self._open[organisation_id] >= self.limits.per_organisation_max:
-            raise RateLimited(
-                f"there are {self.limits.per_organisation_max} streams of this organisation already",
-                code="too_many_streams",
-                retry_after_s=_COME_AGAIN_S,
-            )
+    def _admit(self, wanted: StreamFilter) -> None:
+        most, searching_most = self.limits.per_organisation_max, self.limits.searching_max
+        reason = None
+        if self._open[wanted.organisation_id] >= most:
+            reason = f"there are {most} streams of this organisation already"
+        elif wanted.text is not None and self._searching[wanted.organisation_id] >= searching_most:
+            reason = f"there are {searching_most} streams of this organisation already that look for a text"
+        if reason is not None:
+            raise RateLimited(reason, code="too_many_streams", retry_after_s=_COME_AGAIN_S)
         if len(self._streams) >= self.limits.streams_max:
             raise Unavailable("too many streams are open", code="streams_full", retry_after_s=_COME_AGAIN_S)
+
+    def _count(self, wanted: StreamFilter, step: int) -> None:
+        for counter in (self._open, self._searching) if wanted.text is not None else (self._open,):
+            counter[wanted.organisation_id] += step
+            if not counter[wanted.organisation_id]:
+                del counter[wanted.organisation_id]
 
     def _join(self, stream: Stream) -> bool:
         """Tell a stream of what happens from now on; return False where all others are further than it is."""
@@ -216,20 +206,20 @@ class Live:
             self._changes = []
         self._need = self._needed()
 
-    def _needed(self) -> _Need:
+    def _needed(self) -> Need:
         groups = (group for groups in self._joined.values() for group in groups)
-        wanted = [each for each, _ in groups if each.wants_events]
-        return _Need(
-            frozenset(each.organisation_id for each in wanted),
-            any(each.with_data for each in wanted),
-            any(each.destination_id is not None for each in wanted),
-        )
+        return need_of([each for each, _ in groups if each.wants_events])
 
-    async def catch_up(self, stream: Stream) -> list[Told]:
-        """Return what comes next for a stream that begins in the past; nothing once it has joined the others."""
+    async def catch_up(self, stream: Stream, *, timeout_s: float) -> list[Told]:
+        """Return what comes next for a stream that begins in the past; nothing once it has joined the others.
+
+        Nothing, too, when so much time has passed: a filter may leave nearly nothing of a long history.
+        """
         wanted = stream.wanted
-        need = _Need(frozenset({wanted.organisation_id}), wanted.with_data, wanted.destination_id is not None)
-        size = self.limits.page_data_events if wanted.with_data else self.limits.page_events
+        need = need_of([wanted])
+        size = self.limits.page_data_events if wanted.reads_data else self.limits.page_events
+        time_s = asyncio.get_running_loop().time
+        until_s = time_s() + timeout_s
         while stream.ended is None:
             page = await self._page(stream.after, need, size)
             told: list[Told] = []
@@ -237,14 +227,14 @@ class Live:
             for happening in _happenings(page):
                 assert happening.position is not None
                 stream.after = happening.position
-                if wanted.wants(StreamKind.EVENT, happening.event, happening.destinations):
+                if happening.is_wanted(wanted):
                     told.append(self._told(stream, happening, happening.position))
                     room_bytes -= len(told[-1].text)
                     if room_bytes <= 0:
                         # What is left of the page is read again: a reader that rests must not hold it in memory.
                         return told
             stream.after = page.cursor
-            if (not page.more and self._join(stream)) or told:
+            if (not page.more and self._join(stream)) or told or time_s() >= until_s:
                 return told
         return []
 
@@ -312,7 +302,7 @@ class Live:
                     stream.end(End.KEY_REVOKED)
             await asyncio.sleep(self.limits.check_s)
 
-    async def _page(self, after: int, need: _Need, limit: int) -> TailPage:
+    async def _page(self, after: int, need: Need, limit: int) -> TailPage:
         return await self._engine.tail(
             after,
             limit,
@@ -336,7 +326,7 @@ class Live:
             self._tell(happening)
             assert happening.position is not None
             self._position = reached = happening.position
-            untold_bytes -= sum(len(told.text) for told in happening.told.values())
+            untold_bytes -= sum(len(told.text) for told in happening.told.values()) + happening.work_bytes
             if untold_bytes < 0:
                 # Readers get their turn, or a page of long events would overwhelm the swiftest of them.
                 await asyncio.sleep(0)
@@ -355,9 +345,8 @@ class Live:
 
     def _tell(self, happening: Happening) -> None:
         """Tell all who want it and have not been told of it."""
-        kind, event, destinations = happening.kind, happening.event, happening.destinations
-        for (wanted, _), streams in self._joined.get(event.organisation_id, _NOBODY).items():
-            if wanted.wants(kind, event, destinations):
+        for (wanted, _), streams in self._joined.get(happening.event.organisation_id, _NOBODY).items():
+            if happening.is_wanted(wanted):
                 for stream in streams:
                     self._tell_one(stream, happening)
 

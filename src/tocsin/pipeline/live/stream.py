@@ -32,8 +32,11 @@ _NOTHING_MORE = frozenset({End.SLOW_READER, End.KEY_REVOKED, End.READER_LEFT, En
 class Source(Protocol):
     """Who reads the history for streams."""
 
-    async def catch_up(self, stream: Stream) -> list[Told]:
-        """Return what comes next for a stream that begins in the past; nothing once it is told of what happens."""
+    async def catch_up(self, stream: Stream, *, timeout_s: float) -> list[Told]:
+        """Return what comes next for a stream that begins in the past; nothing once it is told of what happens.
+
+        Nothing, too, when so much time has passed; it has come further then.
+        """
         ...
 
     def position_of(self, stream: Stream) -> int:
@@ -126,9 +129,11 @@ class Stream:
 
     async def _next(self, bytes_max: int, timeout_s: float) -> list[Told]:
         if not self.joined and self.ended is None:
-            past = await self._source.catch_up(self)
+            past = await self._source.catch_up(self, timeout_s=timeout_s)
             if past and self.ended not in _NOTHING_MORE:
                 return past
+            if not self.joined:
+                return []
         if not self._backlog and self.ended is None:
             self._stirred.clear()
             with suppress(TimeoutError):

@@ -31,6 +31,7 @@ from tocsin.testing.engine_contract.catalog import CatalogChangesContract, Catal
 from tocsin.testing.engine_contract.claiming import ClaimContract, FairnessContract, LeaseContract, WaitContract
 from tocsin.testing.engine_contract.consuming import TransactionContract
 from tocsin.testing.engine_contract.history import LifeContract, TailContract, TendContract
+from tocsin.testing.engine_contract.hurrying import HurryContract
 from tocsin.testing.engine_contract.incidents import IncidentContract
 from tocsin.testing.engine_contract.isolation import IsolationContract
 from tocsin.testing.engine_contract.jobs import AuditContract, JobContract, UncountedContract
@@ -43,20 +44,22 @@ from tocsin.testing.engine_contract.narrowing import (
     RareStatusContract,
     TextSearchContract,
 )
-from tocsin.testing.engine_contract.paging import PagingContract
+from tocsin.testing.engine_contract.paging import PagingContract, PayloadsOfAPageContract
+from tocsin.testing.engine_contract.posted import PostedContract
 from tocsin.testing.engine_contract.searching import (
     DeliverySearchContract,
     EventSearchContract,
     OtherSearchContract,
 )
 from tocsin.testing.engine_contract.settling import AmendContract, SettleContract
-from tocsin.testing.engine_contract.stage import RETENTION_MS, EngineFactory, Stage, scenario
+from tocsin.testing.engine_contract.stage import PAGE_BYTES_MAX, RETENTION_MS, EngineFactory, Stage, scenario
 from tocsin.testing.engine_contract.standing import StandingContract, TallyContract
 from tocsin.testing.engine_contract.tailing import TailOfSomeContract
+from tocsin.testing.engine_contract.texts import TextContract
 from tocsin.testing.engine_contract.traces import TraceContract
 from tocsin.testing.engine_contract.unstarted import UnstartedContract, UnstartedModelContract
 
-__all__ = ["RETENTION_MS", "EngineContract", "EngineFactory", "Stage", "scenario"]
+__all__ = ["PAGE_BYTES_MAX", "RETENTION_MS", "EngineContract", "EngineFactory", "Stage", "scenario"]
 
 
 class EngineContract(
@@ -74,6 +77,7 @@ class EngineContract(
     LaneContract,
     LaneAmendmentContract,
     LaneChaosContract,
+    PostedContract,
     LifecycleContract,
     TransactionContract,
     UnstartedContract,
@@ -87,8 +91,10 @@ class EngineContract(
     TextSearchContract,
     RareStatusContract,
     PagingContract,
+    PayloadsOfAPageContract,
     CatalogContract,
     CatalogChangesContract,
+    HurryContract,
     JobContract,
     AuditContract,
     UncountedContract,
@@ -101,5 +107,6 @@ class EngineContract(
     IsolationContract,
     MeasureContract,
     TraceContract,
+    TextContract,
 ):
     """All of it."""

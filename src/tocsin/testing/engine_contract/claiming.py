@@ -1,4 +1,4 @@
-"""``claim`` and ``extend``: what is due, fairly, to one dispatcher at a time."""
+"""``claim``: what is due, fairly, to one dispatcher at a time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable
 
-from tocsin.core.delivery import DeliveryState, NewDelivery
-from tocsin.core.identifiers import DeliveryId, DestinationId
-from tocsin.engine.rows import Cancel, Deliver, Retry
+from tocsin.core.delivery import DeliveryState
+from tocsin.core.identifiers import DestinationId
+from tocsin.engine.rows import Cancel, Retry
 from tocsin.testing.engine_contract.stage import LEASE_MS, Stage, scenario
 
 
@@ -174,29 +174,6 @@ class LeaseContract:
         assert (await stage.claim_one()).number > accepted.leases[0].number
 
     @scenario
-    async def test_an_extended_lease_holds_as_long_as_it_says(self, stage: Stage) -> None:
-        await stage.store(stage.new(stage.destination()))
-        lease = await stage.claim_one()
-        until_ms = stage.clock.now_ms() + 3 * LEASE_MS
-        assert await stage.engine.extend([lease], lease_until_ms=until_ms) == [True]
-        stage.clock.advance_ms(3 * LEASE_MS - 1)
-        assert await stage.claim() == []
-        stage.clock.advance_ms(1)
-        await stage.claim_one()
-
-    @scenario
-    async def test_a_lost_lease_is_not_extended(self, stage: Stage) -> None:
-        await stage.store(stage.new(stage.destination(), stage.destination()))
-        kept, lost = await stage.claim()
-        stage.clock.advance_ms(LEASE_MS)
-        current = {each.delivery_id: each for each in await stage.claim()}[lost.delivery_id]
-        await stage.engine.extend([kept], lease_until_ms=stage.clock.now_ms() + 1)
-        until_ms = stage.clock.now_ms() + 9 * LEASE_MS
-        assert await stage.engine.extend([lost, current], lease_until_ms=until_ms) == [False, True]
-        await stage.finish(current)
-        assert await stage.engine.extend([current], lease_until_ms=until_ms) == [False]
-
-    @scenario
     async def test_a_lease_that_ran_out_still_stands_until_it_is_claimed(self, stage: Stage) -> None:
         await stage.store(stage.new(stage.destination()))
         lease = await stage.claim_one()
@@ -217,19 +194,11 @@ class WaitContract:
         now_ms, lane = stage.clock.now_ms(), stage.destination()
         first, second, third = (stage.new(lane, lane=b"lane") for _ in range(3))
         single = stage.new(stage.destination())
-        added = Deliver(
-            stage.organisation,
-            single.event.id,
-            NewDelivery(id=DeliveryId(stage.id()), destination_id=stage.destination()),
-            now_ms,
-        )
         await self._hinted(stage, stage.store(single))
         await self._hinted(stage, stage.give_back(await stage.claim_one()))
         await self._hinted(stage, stage.put_off(await stage.claim_one(), now_ms))
         await stage.finish(await stage.claim_one())
         await self._hinted(stage, stage.engine.amend([Retry(stage.organisation, single.deliveries[0].id, now_ms)]))
-        await stage.finish(await stage.claim_one())
-        await self._hinted(stage, stage.engine.amend([added]))
         await stage.finish(await stage.claim_one())
         await self._hinted(stage, stage.store(first, second, third))
         await self._hinted(stage, stage.finish(await stage.claim_one()))

@@ -144,7 +144,7 @@ class TransactionContract:
         results = await stage.engine.transact(steps)
         assert [each.state if isinstance(each, Transaction) else each for each in results] == expected
         query = TransactionQuery(organisation_id=stage.organisation)
-        stored = [(row.event.id, row.transaction.output) for row in await stage.all(query)]
+        stored = [(row.transaction.event_id, row.transaction.output) for row in await stage.all(query)]
         assert stored == [(event_id, tx_key) for event_id in events for tx_key in "ab"]
         assert await stage.engine.transact([]) == []
 
@@ -241,7 +241,8 @@ class TransactionContract:
                 known[event_id, tx_key] = expected
         await stage.reopen()
         query = TransactionQuery(organisation_id=stage.organisation)
-        stored = {(row.event.id, row.transaction.tx_key): row.transaction for row in await stage.all(query)}
+        found = [row.transaction for row in await stage.all(query)]
+        stored = {(each.event_id, each.tx_key): each for each in found}
         assert stored == known
 
     def _any_step(self, stage: Stage, event_id: EventId, tx_key: str) -> TransactionStep:

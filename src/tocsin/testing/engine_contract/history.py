@@ -148,6 +148,33 @@ class TendContract:
         assert not any(await _kept(stage, *(each.event for each in waiting)))
 
     @scenario
+    async def test_a_round_in_small_portions_drops_all_that_lies_between_what_is_kept(self, stage: Stage) -> None:
+        waiting, done = [], []
+        for _ in range(3):
+            waiting += [stage.new(stage.destination()) for _ in range(250)]
+            done += [stage.new() for _ in range(250)]
+            await stage.store(*waiting[-250:])
+            await stage.store(*done[-250:])
+        await stage.store(stage.new())
+        stage.clock.advance_ms(RETENTION_MS + 1)
+        while await stage.engine.tend(1):
+            pass
+        assert all(await _kept(stage, *(each.event for each in waiting)))
+        assert not any(await _kept(stage, *(each.event for each in done)))
+
+    @scenario
+    async def test_what_ends_behind_the_place_of_a_round_goes_in_the_next(self, stage: Stage) -> None:
+        waiting = stage.new(stage.destination())
+        await stage.store(waiting, stage.new())
+        lease = await stage.claim_one()
+        stage.clock.advance_ms(RETENTION_MS + 1)
+        for state in (None, DeliveryState.EXPIRED):
+            if state is not None:
+                await stage.finish(lease, state)
+            await _tended(stage)
+            assert await _kept(stage, waiting.event) == [state is None]
+
+    @scenario
     async def test_an_event_that_waits_in_a_mailbox_stays(self, stage: Stage) -> None:
         organisation, channel = stage.organisation, ChannelId(stage.id())
         device = Device(key="d", organisation_id=organisation, platform=Platform.IOS, changed_ms=0)

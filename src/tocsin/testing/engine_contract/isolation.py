@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.delivery import Delivery, NewDelivery
+from tocsin.core.delivery import Delivery
 from tocsin.core.destination import Destination, Transport
 from tocsin.core.device import Device, Platform
+from tocsin.core.environment import Environment
 from tocsin.core.event import Event
 from tocsin.core.identifiers import ChannelId, DeliveryId, KeyId, OrganisationId
 from tocsin.core.incident import Incident, IncidentAction, IncidentChange
@@ -21,7 +22,6 @@ from tocsin.engine.rows import (
     AttemptQuery,
     Cancel,
     CatalogResult,
-    Deliver,
     DeliveryQuery,
     EventQuery,
     EventRow,
@@ -102,7 +102,7 @@ class _Estate:
                 )
                 for tx_key, state in (("other", None), ("k", TransactionState.PROCESSING))
             ),
-            IncidentQuery(organisation_id=organisation),
+            IncidentQuery(organisation_id=organisation, environment=Environment.LIVE),
             SubscriptionQuery(organisation_id=organisation, device_key=KEY),
             MailboxQuery(organisation_id=organisation, device_key=KEY, now_ms=self.stage.clock.now_ms()),
         ]
@@ -147,15 +147,13 @@ class IsolationContract:
         event_id, delivery_id, now_ms = estate.new.event.id, estate.delivery_id, stage.clock.now_ms()
         foreign = stage.foreign
 
-        delivery = NewDelivery(id=DeliveryId(stage.id()), destination_id=stage.destination())
         amended = await stage.engine.amend(
             [
                 Cancel(foreign, delivery_id),
                 Retry(foreign, delivery_id, now_ms),
-                Deliver(foreign, event_id, delivery, now_ms),
             ]
         )
-        assert amended == [AmendmentResult.NOT_FOUND] * 3
+        assert amended == [AmendmentResult.NOT_FOUND] * 2
 
         steps: list[TransactionStep] = [
             msgspec.structs.replace(begin_step(stage, event_id, "new"), organisation_id=foreign),

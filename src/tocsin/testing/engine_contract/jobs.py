@@ -66,6 +66,14 @@ async def _stored(stage: Stage, job: Job) -> Job:
     return found
 
 
+async def _open(stage: Stage, limit: int, *, after: OrganisationId | None = None) -> dict[OrganisationId, JobId]:
+    """Return the open jobs by their organisations, in the order in which they were found."""
+    found = await stage.engine.open_jobs(limit, after=after)
+    by_organisation = {each.organisation_id: each.id for each in found}
+    assert len(by_organisation) == len(found)
+    return by_organisation
+
+
 async def _trail(stage: Stage, organisation: OrganisationId | None = None, **terms: Any) -> list[AuditRecord]:
     return await stage.all(AuditQuery(organisation_id=organisation or stage.organisation, **terms), limit=2)
 
@@ -152,18 +160,54 @@ class JobContract:
             assert [each.id for each in await stage.all(window)] == [job.id]
 
     @scenario
+    async def test_jobs_are_listed_by_environment(self, stage: Stage) -> None:
+        live, test = _job(stage), _job(stage, environment=Environment.TEST)
+        await _save(stage, live, test)
+        for job in (live, test):
+            (found,) = await stage.all(JobQuery(organisation_id=stage.organisation, environment=job.environment))
+            assert found.id == job.id
+
+    @scenario
     async def test_the_oldest_open_job_of_each_organisation_is_found(self, stage: Stage) -> None:
         assert await stage.engine.open_jobs(9) == []
-        over = [_job(stage, state=state) for state in (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)]
+        over = [
+            _job(stage, state=state, ended_ms=1) for state in (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
+        ]
         first = _job(stage, state=JobState.RUNNING)
         foreign = _job(stage, organisation=stage.foreign)
         later = _job(stage)
         await _save(stage, *over, later, foreign, first)
-        assert [each.id for each in await stage.engine.open_jobs(9)] == [first.id, foreign.id]
-        assert [each.id for each in await stage.engine.open_jobs(1)] == [first.id]
-        await _save(stage, msgspec.structs.replace(await _stored(stage, first), state=JobState.FINISHED))
-        assert [each.id for each in await stage.engine.open_jobs(9)] == [foreign.id, later.id]
-        assert (await stage.engine.open_jobs(9))[1] == await _stored(stage, later)
+        assert await _open(stage, 9) == {stage.organisation: first.id, stage.foreign: foreign.id}
+        await _save(stage, msgspec.structs.replace(await _stored(stage, first), state=JobState.FINISHED, ended_ms=1))
+        assert await _open(stage, 9) == {stage.organisation: later.id, stage.foreign: foreign.id}
+        assert await _stored(stage, later) in await stage.engine.open_jobs(9)
+
+    @scenario
+    async def test_a_cancelled_job_is_open_until_it_has_ended(self, stage: Stage) -> None:
+        left = _job(stage, state=JobState.CANCELLED, batch=b"i" * 16)
+        later = _job(stage)
+        await _save(stage, later, left)
+        await stage.reopen()
+        assert await _open(stage, 9) == {stage.organisation: left.id}
+        assert await stage.engine.open_jobs(9) == [await _stored(stage, left)]
+        stage.clock.advance_ms(RETENTION_MS + 1)
+        while await stage.engine.tend(_BUDGET_MS):
+            pass
+        settled = msgspec.structs.replace(await _stored(stage, left), batch=b"", ended_ms=stage.clock.now_ms())
+        assert await _save(stage, settled) == [DONE]
+        assert await _open(stage, 9) == {stage.organisation: later.id}
+
+    @scenario
+    async def test_open_jobs_are_found_from_one_organisation_to_the_next(self, stage: Stage) -> None:
+        organisations = [OrganisationId(stage.id()) for _ in range(5)]
+        jobs = {each: _job(stage, organisation=each) for each in reversed(organisations)}
+        over = _job(stage, organisation=OrganisationId(stage.id()), state=JobState.FINISHED, ended_ms=1)
+        await _save(stage, *jobs.values(), *(_job(stage, organisation=each) for each in organisations), over)
+        for limit in (1, 2, 5, 9):
+            for place, after in enumerate([None, *organisations]):
+                expected = {each: jobs[each].id for each in organisations[place:][:limit]}
+                found = await _open(stage, limit, after=after)
+                assert list(found.items()) == list(expected.items())
 
     @scenario
     async def test_a_job_is_dropped_when_it_has_been_over_for_long(self, stage: Stage) -> None:

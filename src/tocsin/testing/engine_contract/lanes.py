@@ -11,7 +11,6 @@ from tocsin.core.identifiers import DeliveryId, DestinationId
 from tocsin.engine.rows import (
     AmendmentResult,
     Cancel,
-    Deliver,
     DeliveryQuery,
     EventQuery,
     Finished,
@@ -190,21 +189,6 @@ class LaneAmendmentContract:
         first = await _drain_one(stage)
         await stage.engine.amend([Retry(stage.organisation, first, stage.clock.now_ms())])
         assert await _drain(stage) == [first]
-
-    @scenario
-    async def test_a_delivery_added_by_hand_joins_the_lane_where_its_event_stands(self, stage: Stage) -> None:
-        destination = stage.destination()
-        old = stage.new()
-        await stage.store(old)
-        queued = _queue(stage, destination, 2)
-        await stage.store(*queued)
-        lease = await stage.claim_one()
-        added = NewDelivery(id=DeliveryId(stage.id()), destination_id=destination, lane=LANE)
-        now_ms = stage.clock.now_ms()
-        await stage.engine.amend([Deliver(stage.organisation, old.event.id, added, now_ms)])
-        assert await stage.claim() == []
-        await stage.finish(lease)
-        assert await _drain(stage) == [added.id, _ids(queued)[1]]
 
     @scenario
     async def test_a_replay_goes_to_the_end_of_the_lane(self, stage: Stage) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
+
+import msgspec
 
 from tocsin.core.delivery import Delivery, DeliveryPhase, DeliveryState, EventStatus, event_status, phase_of
 from tocsin.core.event import Dialect, Environment, Event, Severity
@@ -278,26 +281,35 @@ class OtherSearchContract:
         assert await stage.all(query) == []
 
     @scenario
-    async def test_incidents_are_found_by_state_and_channel_newest_first(self, stage: Stage) -> None:
-        opened: list[tuple[EventId, str, IncidentState]] = []
+    async def test_incidents_are_found_by_environment_state_and_channel_newest_first(self, stage: Stage) -> None:
+        opened: list[tuple[EventId, Environment, str, IncidentState]] = []
         for number in range(24):
-            channel = f"c{number % 2}"
-            new = stage.new(incident=IncidentChange(action=IncidentAction.CREATE, channel=channel, at_ms=1))
+            environment = Environment.TEST if number % 4 == 0 else Environment.LIVE
+            change = IncidentChange(
+                action=IncidentAction.CREATE, channel=f"c{number % 2}", at_ms=1, environment=environment
+            )
+            new = stage.new(incident=change, environment=environment)
             await stage.store(new)
             state = IncidentState.ONGOING
             if number % 3 == 0:
-                change = IncidentChange(
-                    action=IncidentAction.CLOSE, channel=channel, at_ms=2, incident_id=new.event.id
+                closing = msgspec.structs.replace(
+                    change, action=IncidentAction.CLOSE, at_ms=2, incident_id=new.event.id
                 )
-                await stage.store(stage.new(incident=change))
+                await stage.store(stage.new(incident=closing, environment=environment))
                 state = IncidentState.CLOSED
-            opened.append((new.event.id, channel, state))
-        for state_wanted in (None, *IncidentState):
-            for channel_wanted in (None, "c0", "c1", "none"):
-                query = IncidentQuery(organisation_id=stage.organisation, state=state_wanted, channel=channel_wanted)
-                expected = [
-                    incident_id
-                    for incident_id, channel, state in reversed(opened)
-                    if state_wanted in (None, state) and channel_wanted in (None, channel)
-                ]
-                assert await stage.ids_of(query, limit=5) == expected
+            opened.append((new.event.id, environment, change.channel, state))
+        wanted = product(Environment, (None, *IncidentState), (None, "c0", "c1", "none"))
+        for environment_wanted, state_wanted, channel_wanted in wanted:
+            query = IncidentQuery(
+                organisation_id=stage.organisation,
+                environment=environment_wanted,
+                state=state_wanted,
+                channel=channel_wanted,
+            )
+            expected = [
+                incident_id
+                for incident_id, environment, channel, state in reversed(opened)
+                if environment is environment_wanted
+                if state_wanted in (None, state) and channel_wanted in (None, channel)
+            ]
+            assert await stage.ids_of(query, limit=5) == expected

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tocsin.core.delivery import Delivery, DeliveryState, NewDelivery
-from tocsin.core.identifiers import DeliveryId, EventId
-from tocsin.engine.rows import AmendmentResult, Cancel, Deliver, DeliveryQuery, Finished, Retry, RetryAt, Settlement
+from tocsin.core.delivery import Delivery, DeliveryState
+from tocsin.core.identifiers import DeliveryId
+from tocsin.engine.rows import AmendmentResult, Cancel, Finished, Retry, RetryAt, Settlement
 from tocsin.testing.engine_contract.stage import LEASE_MS, Stage, scenario
 
 DELIVERED, EXPIRED, CANCELLED = DeliveryState.DELIVERED, DeliveryState.EXPIRED, DeliveryState.CANCELLED
@@ -163,7 +163,6 @@ class SettleContract:
             assert not await stage.finish(lease)
             assert not await stage.put_off(lease, stage.clock.now_ms())
             assert not await stage.give_back(lease)
-            assert await stage.engine.extend([lease], lease_until_ms=stage.clock.now_ms() + LEASE_MS) == [False]
             assert (await stage.delivery(delivery_id)).state is DeliveryState.READY
 
     @scenario
@@ -184,7 +183,7 @@ class SettleContract:
 class AmendContract:
     """What an operator does by hand."""
 
-    async def _amend(self, stage: Stage, each: Cancel | Retry | Deliver) -> AmendmentResult:
+    async def _amend(self, stage: Stage, each: Cancel | Retry) -> AmendmentResult:
         (result,) = await stage.engine.amend([each])
         return result
 
@@ -248,33 +247,15 @@ class AmendContract:
         assert await stage.finish(lease)
 
     @scenario
-    async def test_a_past_event_is_delivered_to_one_more_destination(self, stage: Stage) -> None:
-        new = stage.new()
-        await stage.store(new)
-        destination = stage.destination()
-        delivery = NewDelivery(id=DeliveryId(stage.id()), destination_id=destination)
-        due_ms = stage.clock.now_ms() + 100
-        deliver = Deliver(stage.organisation, new.event.id, delivery, due_ms)
-        assert await self._amend(stage, deliver) is AmendmentResult.DONE
-        assert await stage.claim() == []
-        stage.clock.advance_ms(100)
-        lease = await stage.claim_one()
-        assert (lease.delivery_id, lease.destination_id, lease.event) == (delivery.id, destination, new.event)
-        query = DeliveryQuery(organisation_id=stage.organisation, event_id=new.event.id)
-        assert [row.delivery.id for row in await stage.all(query)] == [delivery.id]
-
-    @scenario
     async def test_what_is_not_there_is_not_found(self, stage: Stage) -> None:
         nothing, now_ms = DeliveryId(stage.id()), stage.clock.now_ms()
-        delivery = NewDelivery(id=nothing, destination_id=stage.destination())
         results = await stage.engine.amend(
             [
                 Cancel(stage.organisation, nothing),
                 Retry(stage.organisation, nothing, now_ms),
-                Deliver(stage.organisation, EventId(stage.id()), delivery, now_ms),
             ]
         )
-        assert results == [AmendmentResult.NOT_FOUND] * 3
+        assert results == [AmendmentResult.NOT_FOUND] * 2
 
     @scenario
     async def test_amendments_are_carried_out_in_order(self, stage: Stage) -> None:

@@ -51,6 +51,9 @@ C = TypeVar("C")
 RETENTION_MS = 30 * DAY_MS
 """The retention that a factory gives its engine."""
 
+PAGE_BYTES_MAX = 100_000
+"""The bound on the payloads of a page that a factory gives its engine."""
+
 LEASE_MS = 60_000
 """How long the stage leases."""
 
@@ -60,7 +63,8 @@ class EngineFactory(Protocol):
 
     Entering what a call returns opens the engine, leaving it closes it. All engines of one factory open the same
     store, one after another; the first finds it empty. Events are kept for ``RETENTION_MS``, and so are the audit
-    trail, and jobs once they are over; the bounds on waiting writes and on the time of a search are wide.
+    trail, and jobs once they are over; a page holds payloads of ``PAGE_BYTES_MAX`` at the most; the bounds on waiting
+    writes and on the time of a search are wide.
     """
 
     def __call__(self, clock: ManualClock) -> AbstractAsyncContextManager[Engine]:

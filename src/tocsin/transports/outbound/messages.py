@@ -46,7 +46,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         method: GET, POST, PUT, PATCH or DELETE; GET goes without a body.
-        headers: in order, ``Content-Type`` among them where there is a body; the client adds ``Host``,
+        headers: in order, ``Content-Type`` among them unless nobody knows what the body is; the client adds ``Host``,
             ``Accept``, ``Content-Length`` and, unless it is given, ``User-Agent``. Neither names nor values may hold
             CR, LF or NUL.
         timeout_s: from hand-over to the end of the answer.

@@ -155,6 +155,9 @@ class Transfer:
             raise ValueError("a header holds a line break")
         if len(request.body) >= _EXPECT_BYTES:
             lines.append("Expect:")
+        names = f"\n{text.lower()}"
+        if "\ncontent-type:" not in names and "\ncontent-type;" not in names:
+            lines.append("Content-Type:")  # none, where libcurl would call the body a form
         curl.setopt(pycurl.HTTPHEADER, lines)
         if self._method != request.method:
             self._set_method(request.method)

@@ -37,10 +37,31 @@ def chapter() -> Chapter:
                     )
                 },
             ),
+            "GET /unsubscribe/{token}": Operation(
+                summary="Ask whether an address is to get no more mails",
+                description="Changes nothing.",
+                answers={200: _page("Asks, or says that it gets none."), 404: _page("The link is not known.")},
+            ),
+            "POST /unsubscribe/{token}": Operation(
+                summary="Take an address out of a destination",
+                description=(
+                    "What a mail's `List-Unsubscribe` names (RFC 8058); the body does not count. The last address of "
+                    "a destination stays, and the destination is disabled. To repeat it changes nothing."
+                ),
+                answers={200: _page("It gets no more of these mails."), 404: _page("The link is not known.")},
+                errors={409: ("changed_meanwhile",)},
+            ),
         },
+        path_parameters={"token": text("From the mail; whoever has it may do this, and nothing else.")},
         security=lambda _: [],
         error=_error,
         everywhere=_everywhere,
+    )
+
+
+def _page(description: str) -> Answer:
+    return Answer(
+        description=description, content_type="text/html; charset=utf-8", schema=text(example="<!doctype html>")
     )
 
 

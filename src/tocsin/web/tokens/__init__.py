@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tocsin.web.tokens.authority import Tokens
 from tocsin.web.tokens.external import JwksSource
-from tocsin.web.tokens.jwk import EDDSA, ES256, RS256
+from tocsin.web.tokens.jwk import ALGORITHMS, EDDSA, ES256, RS256
 from tocsin.web.tokens.limits import TokenLimits
 
-__all__ = ["EDDSA", "ES256", "RS256", "JwksSource", "TokenLimits", "Tokens"]
+__all__ = ["ALGORITHMS", "EDDSA", "ES256", "RS256", "JwksSource", "TokenLimits", "Tokens"]

@@ -9,7 +9,7 @@ import jwt
 import msgspec
 
 from tocsin.core.clock import Clock
-from tocsin.core.errors import InvalidRequest, NotFound
+from tocsin.core.errors import Conflict, InvalidRequest, NotFound
 from tocsin.core.identifiers import IdSequence, KeyId, OrganisationId, hex32, parse_hex32, parse_prefixed, prefixed
 from tocsin.core.organisation import ServiceKey
 from tocsin.pipeline.catalog import Catalog
@@ -17,9 +17,8 @@ from tocsin.pipeline.vault import Vault
 from tocsin.web.tokens.claims import check_claims, parse, refusal
 from tocsin.web.tokens.external import ExternalKeys, JwksSource
 from tocsin.web.tokens.jwk import (
+    ALGORITHMS,
     EDDSA,
-    ES256,
-    RS256,
     VerifyingKey,
     generate,
     private_jwk,
@@ -56,7 +55,7 @@ class Tokens:
         self._external = ExternalKeys(source=jwks, clock=clock, limits=limits)
         self._making_key = asyncio.Lock()
         self._verifying: dict[KeyId, tuple[ServiceKey, VerifyingKey | None]] = {}
-        self._jws = jwt.PyJWS(algorithms=[EDDSA, ES256, RS256], options={"enforce_minimum_key_length": True})
+        self._jws = jwt.PyJWS(algorithms=list(ALGORITHMS), options={"enforce_minimum_key_length": True})
 
     # -- keys -------------------------------------------------------------------------------------------
 
@@ -77,8 +76,13 @@ class Tokens:
 
         Raises:
             InvalidRequest: another algorithm, or no key pair for it.
+            Conflict: ``service_key_limit_reached``.
         """
         async with self._making_key:
+            most = self._limits.keys_max
+            if len(self._catalog.service_keys(organisation_id)) >= most:
+                text = f"an organisation has at most {most} service keys; remove one first"
+                raise Conflict(text, code="service_key_limit_reached")
             return await self._make(organisation_id, algorithm, imported)
 
     async def _make(

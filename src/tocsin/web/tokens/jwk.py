@@ -13,6 +13,8 @@ from tocsin.core.errors import InvalidRequest
 EDDSA = "EdDSA"
 ES256 = "ES256"
 RS256 = "RS256"
+ALGORITHMS = (EDDSA, ES256, RS256)
+"""What may sign tokens here; the first is the usual one."""
 
 RSA_BITS = 2048
 """Size of the RSA keys made here, and the smallest one taken."""
@@ -86,7 +88,7 @@ def signing_key(algorithm: str, jwk: dict[str, Any]) -> PrivateKey:
         InvalidRequest: it holds none for this algorithm, or one that nobody would verify with.
     """
     try:
-        key = _from_jwk(algorithm, jwk) if algorithm in (EDDSA, ES256, RS256) else None
+        key = _from_jwk(algorithm, jwk) if algorithm in ALGORITHMS else None
     except _UNUSABLE:
         key = None
     if isinstance(key, PrivateKey):

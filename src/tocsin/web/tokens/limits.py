@@ -13,6 +13,7 @@ class TokenLimits(msgspec.Struct, frozen=True, kw_only=True):
         audience: what ``aud`` must be or hold.
         ttl_default_s: lifetime of a token for which none was asked.
         ttl_max_s: the longest lifetime, of external tokens too.
+        keys_max: service keys of one organisation.
         leeway_s: how far the clock of whoever issued a token may be ahead; nothing prolongs a token.
         token_bytes_max: a longer token is refused unread.
         jwks_keep_s: how long an external key set counts as fresh.
@@ -26,6 +27,7 @@ class TokenLimits(msgspec.Struct, frozen=True, kw_only=True):
     audience: str = "tocsin"
     ttl_default_s: int = 3600
     ttl_max_s: int = 86_400
+    keys_max: int = 10
     leeway_s: float = 5.0
     token_bytes_max: int = 8192
     jwks_keep_s: float = 300.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tocsin.dialects.native.describing import (
     account,
     cloudevents,
@@ -11,13 +13,14 @@ from tocsin.dialects.native.describing import (
     jobs,
     organisations,
     reference,
+    service_keys,
     stream,
 )
 from tocsin.dialects.native.describing.lists import DESTINATION_ID
 from tocsin.dialects.native.limits import CloudEventsLimits, NativeLimits
 from tocsin.pipeline.destinations import DestinationBounds
-from tocsin.web.openapi import Answer, Chapter, codes_everywhere
-from tocsin.web.openapi.schemas import identifier, listed, one_of, record, ref, text
+from tocsin.web.openapi import Answer, Chapter, Parameter, codes_everywhere
+from tocsin.web.openapi.schemas import Schema, identifier, listed, one_of, record, ref, text
 
 __all__ = ["chapter"]
 
@@ -25,8 +28,17 @@ _REASON = "must be a whole number from 1 to 100"
 _DETAIL = f"limit {_REASON}"
 
 
-def chapter(limits: NativeLimits, bounds: DestinationBounds, cloudevents_limits: CloudEventsLimits) -> Chapter:
-    """Return the chapter."""
+def chapter(
+    limits: NativeLimits,
+    bounds: DestinationBounds,
+    cloudevents_limits: CloudEventsLimits,
+    event_filters: Sequence[Parameter],
+) -> Chapter:
+    """Return the chapter.
+
+    Args:
+        event_filters: the parameters by which one event is filtered, as the list of events describes them.
+    """
     return Chapter(
         name="native",
         title="Native API",
@@ -39,24 +51,18 @@ def chapter(limits: NativeLimits, bounds: DestinationBounds, cloudevents_limits:
             **destinations.operations(limits, bounds),
             **deliveries.operations(limits),
             **jobs.operations(limits),
-            **stream.operations(limits),
+            **stream.operations(event_filters),
             **cloudevents.operations(cloudevents_limits),
             **incidents.operations(limits),
             **account.operations(limits),
             **organisations.operations(limits),
+            **service_keys.operations(limits),
             **reference.operations(),
         },
         security=lambda operation: [] if operation.scope is None else [{"apiKey": [operation.scope]}],
         error=_error,
         everywhere=codes_everywhere,
-        path_parameters={
-            "destination_id": DESTINATION_ID,
-            "delivery_id": identifier("dlv", "The delivery."),
-            "job_id": identifier("job", "The job."),
-            "incident_id": identifier("", "The incident."),
-            "channel_id": text("The channel, 26 Crockford base32 digits.", example=account.EXAMPLE_CHANNEL),
-            "name": text("The category, in any case.", least=1, example="bug"),
-        },
+        path_parameters=_path_parameters(),
         schemas={
             **destinations.schemas(),
             **deliveries.schemas(),
@@ -64,6 +70,7 @@ def chapter(limits: NativeLimits, bounds: DestinationBounds, cloudevents_limits:
             **incidents.schemas(),
             **account.schemas(),
             **organisations.schemas(),
+            **service_keys.schemas(),
             "Error": record(
                 {
                     "detail": text("What is wrong, for a person.", example=_DETAIL),
@@ -74,6 +81,19 @@ def chapter(limits: NativeLimits, bounds: DestinationBounds, cloudevents_limits:
         },
         security_schemes={"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."}},
     )
+
+
+def _path_parameters() -> dict[str, Schema]:
+    return {
+        "destination_id": DESTINATION_ID,
+        "event_id": text("The event; any dialect's writing of its id is taken.", least=1),
+        "delivery_id": identifier("dlv", "The delivery."),
+        "job_id": identifier("job", "The job."),
+        "incident_id": identifier("", "The incident."),
+        "channel_id": text("The channel, 26 Crockford base32 digits.", example=account.EXAMPLE_CHANNEL),
+        "service_key_id": identifier("", "The key's `kid`."),
+        "name": text("The category, in any case.", least=1, example="bug"),
+    }
 
 
 def _error(_status: int, codes: tuple[str, ...]) -> Answer:

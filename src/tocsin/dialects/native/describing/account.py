@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tocsin.core.organisation import Scope
 from tocsin.dialects.native.account import BODY_BYTES_MAX
+from tocsin.dialects.native.describing import telling_people
 from tocsin.dialects.native.describing.lists import page, paging
 from tocsin.dialects.native.limits import NativeLimits
 from tocsin.pipeline.account import Account
@@ -56,6 +57,7 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
         }
         | _categories()
         | _channels(limits)
+        | telling_people.operations(limits)
     )
 
 
@@ -134,6 +136,7 @@ def _channels(limits: NativeLimits) -> dict[str, Operation]:
             scope=Scope.MANAGE,
             body=Body(schema=record(members, closed=True), bytes_max=limits.body_bytes_max),
             answers={201: channel},
+            errors={400: ("channel_limit_exceeded",)},
         ),
         f"PATCH {one}": Operation(
             summary="Change a channel",
@@ -158,6 +161,7 @@ def schemas() -> dict[str, Schema]:
     limit = nullable(whole("Null is no limit.", least=0))
     return {
         **of_structs(Account),
+        **telling_people.schemas(),
         "Category": record(
             {
                 "name": text(example="bug"),

@@ -7,7 +7,7 @@ from tocsin.core.destination import Transport
 from tocsin.core.environment import Environment
 from tocsin.core.event import Dialect, Severity
 from tocsin.core.organisation import Scope
-from tocsin.dialects.native.describing.lists import DESTINATION_ID, page, page_members, paging, window
+from tocsin.dialects.native.describing.lists import DESTINATION_ID, NOT_ALWAYS, page, page_members, paging, window
 from tocsin.dialects.native.limits import NativeLimits
 from tocsin.dialects.native.phases import WORDS
 from tocsin.web.openapi import Answer, Operation, Parameter
@@ -34,7 +34,7 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
     return {
         "GET /api/v1/deliveries": Operation(
             summary="List the deliveries",
-            description="Newest first.",
+            description="Those of the half that the key is made for, newest first.",
             scope=Scope.READ,
             parameters=(
                 Parameter(name="destination", schema=DESTINATION_ID),
@@ -112,7 +112,7 @@ def schemas() -> dict[str, Schema]:
     detail = {**delivery, **page_members("attempts", ref("Attempt"))}
     return {
         "Delivery": record(delivery),
-        "DeliveryDetail": record(detail, optional=("total_is_exact",)),
+        "DeliveryDetail": record(detail, optional=NOT_ALWAYS),
         "Attempt": _attempt(),
     }
 
@@ -139,6 +139,7 @@ def _attempt() -> Schema:
             "error_class": nullable(one_of(ErrorClass)),
             "error": nullable(text()),
             "remote_id": nullable(text("The remote's own id of what it received.")),
+            "truncated": flag("Whether the remote's limits made Tocsin cut the message.", example=False),
             "request": record({"line": text(example="POST https://hooks.example.com/all"), "headers": headers}),
             "response": nullable(response),
         }

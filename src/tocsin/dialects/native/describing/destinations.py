@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tocsin.core.destination import Format, Transport
+from tocsin.core.destination import Format, IncidentStyle, Transport
 from tocsin.core.event import Dialect, Severity
 from tocsin.core.organisation import Scope
 from tocsin.core.retry import PRESETS
@@ -38,7 +38,7 @@ _IF_MATCH = Parameter(
     name="If-Match", place="header", schema=text(), description="Only if the destination still has this `ETag`."
 )
 _CHANGE_FAULTS = {404: ("not_found",), 409: ("changed_meanwhile",), 412: ("precondition_failed",)}
-_ADDRESS_FAULTS = ("url_not_allowed", "unprocessable", "invalid_condition")
+_ADDRESS_FAULTS = ("url_not_allowed", "unprocessable", "invalid_condition", "apprise_service_unavailable")
 _URL = "https://hooks.example.com/all"
 
 
@@ -61,7 +61,10 @@ def operations(limits: NativeLimits, bounds: DestinationBounds) -> dict[str, Ope
             scope=Scope.MANAGE,
             body=Body(schema=new, bytes_max=limits.body_bytes_max),
             answers={201: _with_secret("It is made.")},
-            errors={409: ("name_taken", "changed_meanwhile"), 422: (*_ADDRESS_FAULTS, "transport_unavailable")},
+            errors={
+                409: ("name_taken", "changed_meanwhile", "destination_limit_reached", "glob_limit_reached"),
+                422: (*_ADDRESS_FAULTS, "transport_unavailable"),
+            },
         ),
         f"GET {_ONE}": Operation(
             summary="Show a destination", scope=Scope.READ, answers={200: shown}, errors={404: ("not_found",)}
@@ -76,7 +79,11 @@ def operations(limits: NativeLimits, bounds: DestinationBounds) -> dict[str, Ope
             parameters=(_IF_MATCH,),
             body=Body(schema=changes, bytes_max=limits.body_bytes_max),
             answers={200: shown},
-            errors={**_CHANGE_FAULTS, 409: ("name_taken", "changed_meanwhile"), 422: _ADDRESS_FAULTS},
+            errors={
+                **_CHANGE_FAULTS,
+                409: ("name_taken", "changed_meanwhile", "glob_limit_reached"),
+                422: (*_ADDRESS_FAULTS, "hidden_value_required"),
+            },
         ),
         f"DELETE {_ONE}": Operation(
             summary="Remove a destination",
@@ -130,7 +137,8 @@ def _actions(limits: NativeLimits, shown: Answer) -> dict[str, Operation]:
 
 
 def _recover(limits: NativeLimits) -> Operation:
-    count = record({"count": whole(least=0, example=3)})
+    exact = always(False, "There where not all were counted: it may be more.")
+    count = record({"count": whole(least=0, example=3), "exact": exact}, optional=("exact",))
     window = record(
         {
             "since": _moment(),
@@ -153,7 +161,7 @@ def _recover(limits: NativeLimits) -> Operation:
             200: Answer(description="So many would be sent.", schema=count),
             202: JOB_ACCEPTED,
         },
-        errors={404: ("not_found",), 409: JOB_FAULTS, 422: ("too_many",), 503: ("search_too_long",)},
+        errors={404: ("not_found",), 409: JOB_FAULTS, 503: ("search_too_long",)},
     )
 
 
@@ -190,8 +198,21 @@ def _members(limits: NativeLimits, bounds: DestinationBounds) -> dict[str, Schem
         "retry": either(one_of(PRESETS), record(schedule, optional=("*",), closed=True)),
         "timeout_s": {**number("Of one attempt.", least=0.1, most=bounds.timeout_max_s), "default": 15.0},
         "rate_per_s": nullable(rate),
-        "concurrency": whole("Attempts at once.", least=1, most=bounds.concurrency_max, default=32),
-        "ordered": flag("Events of one subject are sent one after another."),
+        "concurrency": whole(
+            "Attempts at once. Without it 1 for Discord, Telegram and Apprise, 4 for email, 32 for others.",
+            least=1,
+            most=bounds.concurrency_max,
+        ),
+        "ordered": flag(
+            "Events of one subject are sent one at a time, as they were accepted. Events of different subjects, and "
+            "those without one, are in no order. Without it true for Discord, Telegram, email and Apprise."
+        ),
+        "incidents": one_of(
+            IncidentStyle,
+            "Whether the message that told an incident is edited when it goes on, by Discord and Telegram, or "
+            "another one is posted. Editing wants `ordered`.",
+        ),
+        "quiet_hours": nullable(_quiet_hours(timezone_needed=False)),
         "enabled": flag("A disabled destination gets nothing new."),
     }
 
@@ -208,11 +229,31 @@ def _address(limits: NativeLimits) -> Schema:
         record(webhook, "Of a webhook.", optional=("method", "headers"), closed=True),
         record({"webhook_url": secret}, "Of Discord.", closed=True),
         record({"bot_token": secret, "user_id": text(least=1)}, "Of Discord, by a bot.", closed=True),
-        record({"bot_token": secret, "chat_id": either(text(least=1), whole())}, "Of Telegram.", closed=True),
+        record(
+            {"bot_token": secret, "chat_id": either(text(least=1), whole())},
+            "Of Telegram. Nothing is sent until there is a chat; a link may connect it.",
+            optional=("chat_id",),
+            closed=True,
+        ),
         record({"to": listed(text(), least=1, most=MAIL_ADDRESSES_MAX)}, "Of email.", closed=True),
         record({"device_key": secret}, "Of a mailbox.", closed=True),
+        record({"service": text(least=1)}, "Of Apprise: a service that the operator has set up.", closed=True),
         mapping(description="Of a change: the members that are not secret, and the secrets that change."),
         description="By transport; secrets are sealed, and shown masked.",
+    )
+
+
+def _quiet_hours(*, timezone_needed: bool) -> Schema:
+    clock = text(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", example="22:00")
+    return record(
+        {
+            "start": clock,
+            "end": {**clock, "examples": ["07:00"]},
+            "timezone": text("An IANA name; UTC without it.", example="Europe/Berlin"),
+        },
+        "When only what is critical is sent. What is held back is sent afterwards, in order.",
+        optional=() if timezone_needed else ("timezone",),
+        closed=True,
     )
 
 
@@ -244,6 +285,10 @@ def schemas() -> dict[str, Schema]:
                 "origin": one_of(Dialect, "By whose routes it was made.", default=Dialect.TOCSIN),
                 "transport": one_of(Transport),
                 "address": mapping(description="Its secrets masked.", example={"url": _URL}),
+                "learned": mapping(
+                    description="What the remote told of the address, such as the chat that a chat became.",
+                    example={},
+                ),
                 "filter": mapping(example={"dialects": [], "sources": [], "types": ["user.*"]}),
                 "format": one_of(Format),
                 "retry": record(
@@ -257,6 +302,8 @@ def schemas() -> dict[str, Schema]:
                 "rate_per_s": nullable(number()),
                 "concurrency": whole(least=1, example=32),
                 "ordered": flag(example=False),
+                "incidents": one_of(IncidentStyle),
+                "quiet_hours": nullable(_quiet_hours(timezone_needed=True)),
                 "enabled": flag(example=True),
                 "paused": flag(example=False),
                 "state": one_of(("active", "paused", "disabled")),

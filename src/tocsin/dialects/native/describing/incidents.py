@@ -9,7 +9,7 @@ from tocsin.core.incident import IncidentState
 from tocsin.core.organisation import Scope
 from tocsin.core.transaction import TransactionState
 from tocsin.dialects.native.describing.account import EXAMPLE_CHANNEL
-from tocsin.dialects.native.describing.lists import page, page_members, paging, window
+from tocsin.dialects.native.describing.lists import NOT_ALWAYS, page, page_members, paging, window
 from tocsin.dialects.native.limits import NativeLimits
 from tocsin.web.openapi import Answer, Operation, Parameter
 from tocsin.web.openapi.schemas import (
@@ -24,6 +24,7 @@ from tocsin.web.openapi.schemas import (
     ref,
     text,
     time,
+    whole,
 )
 
 
@@ -33,7 +34,7 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
     return {
         "GET /api/v1/incidents": Operation(
             summary="List the incidents",
-            description="Newest first.",
+            description="Those of the half that the key is made for, newest first.",
             scope=Scope.READ,
             parameters=(
                 Parameter(name="state", schema=one_of(IncidentState)),
@@ -104,7 +105,7 @@ def schemas() -> dict[str, Schema]:
     )
     return {
         "Incident": record(incident),
-        "IncidentDetail": record(detail, optional=("total_is_exact",)),
+        "IncidentDetail": record(detail, optional=NOT_ALWAYS),
         "Transaction": record(
             {
                 "event_id": identifier("evt"),
@@ -118,6 +119,11 @@ def schemas() -> dict[str, Schema]:
                 "lease_until": nullable(time()),
                 "output": nullable(text()),
                 "history": listed(change),
+                "steps_dropped": whole(
+                    "Steps behind the first that `history` leaves out; a long one keeps the first and the newest.",
+                    least=0,
+                    example=0,
+                ),
             }
         ),
     }

@@ -47,7 +47,7 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
         optional=("dry_run",),
         closed=True,
     )
-    count = record({"count": whole(least=0, example=3), "exact": flag("Whether all were counted.")})
+    count = record({"count": whole(least=0, example=3), "exact": flag("False: it may be more.")})
     job = Answer(description="The job as it is now.", schema=ref("Job"))
     return {
         "POST /api/v1/replays": Operation(
@@ -62,7 +62,7 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
         ),
         "GET /api/v1/jobs": Operation(
             summary="List the jobs",
-            description="Newest first.",
+            description="Those of the half that the key is made for, newest first.",
             scope=Scope.READ,
             parameters=(Parameter(name="state", schema=one_of(JobState)), *window(), *paging(limits)),
             answers={200: page("jobs", ref("Job"), "A page of jobs.")},
@@ -73,7 +73,7 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
         ),
         "POST /api/v1/jobs/{job_id}/cancel": Operation(
             summary="Cancel a job",
-            description="What it did stays done.",
+            description="What it did stays done, its batch is still done: `finished_at` is null until then.",
             scope=Scope.MANAGE,
             answers={200: job},
             errors={404: ("not_found",), 409: ("job_over", "changed_meanwhile")},
@@ -100,7 +100,7 @@ def _audit(limits: NativeLimits) -> Operation:
     return Operation(
         summary="List what was done by hand",
         description="Newest first.",
-        scope=Scope.MANAGE,
+        scope=Scope.READ,
         parameters=(
             Parameter(name="actor", schema=text(), description=f"A key's id, or one of {', '.join(ActorKind)}."),
             Parameter(name="action", schema=term),

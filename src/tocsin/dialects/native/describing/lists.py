@@ -14,6 +14,10 @@ DESTINATION_ID = text(
 _MOMENT = either(time(), text(pattern="^[0-9]+$"))
 
 
+NOT_ALWAYS = ("total_is_exact", "partial")
+"""The members of a list that are there only where there is a doubt to be told."""
+
+
 def paging(limits: NativeLimits) -> tuple[Parameter, ...]:
     """Return the parameters of a page."""
     return (
@@ -42,10 +46,11 @@ def page_members(plural: str, row: Schema) -> dict[str, Schema]:
         "total": whole(least=0, example=1),
         "next_cursor": nullable(text("Null on the last page.")),
         "total_is_exact": always(False, "There where counting was given up."),
+        "partial": always(True, "There where the search stopped at its bound; `next_cursor` goes on."),
     }
 
 
 def page(plural: str, row: Schema, description: str) -> Answer:
     """Return the answer of a list."""
     members = page_members(plural, row)
-    return Answer(description=description, schema=record(members, optional=("total_is_exact",)))
+    return Answer(description=description, schema=record(members, optional=NOT_ALWAYS))

@@ -8,7 +8,9 @@ from tocsin.dialects.promptjang.limits import PromptJangLimits
 from tocsin.web.openapi import Answer, Chapter, Operation, codes_everywhere
 from tocsin.web.openapi.schemas import identifier, record, ref, text
 
-__all__ = ["chapter"]
+__all__ = ["chapter", "filters_of_one"]
+
+filters_of_one = events.filters_of_one
 
 
 def chapter(limits: PromptJangLimits) -> Chapter:

@@ -58,18 +58,17 @@ def _keys(limits: PromptJangLimits) -> dict[str, Operation]:
     return {
         "POST /api/v1/keys": Operation(
             summary="Make an API key",
+            description="A test key makes test keys alone.",
             scope=Scope.MANAGE,
             body=Body(schema=key, bytes_max=limits.control_body_max_bytes),
             answers={201: Answer(description="The key.", schema=made)},
+            errors={403: ("live_key_required",)},
         ),
         "GET /api/v1/keys": Operation(
             summary="List the API keys",
+            description="A test key is shown the test keys alone.",
             scope=Scope.READ,
-            answers={
-                200: Answer(
-                    description="All of them, oldest first.", schema=record({"keys": listed(ref("PromptJangKey"))})
-                )
-            },
+            answers={200: Answer(description="Oldest first.", schema=record({"keys": listed(ref("PromptJangKey"))}))},
         ),
         "DELETE /api/v1/keys/{key_id}": Operation(
             summary="Revoke an API key",
@@ -102,10 +101,11 @@ def _organisation(limits: PromptJangLimits) -> dict[str, Operation]:
         ),
         "PATCH /api/v1/orgs": Operation(
             summary="Change the organisation",
+            description="`jwks_url` is changed with a live key alone: tokens are for live events.",
             scope=Scope.MANAGE,
             body=Body(schema=changes, bytes_max=limits.control_body_max_bytes),
             answers={200: Answer(description="It is changed.", schema=ref("Organisation"))},
-            errors={409: ("changed_meanwhile",)},
+            errors={403: ("live_key_required",), 409: ("changed_meanwhile",)},
         ),
         "GET /api/v1/stats": Operation(
             summary="Count the events and deliveries of the last day",

@@ -40,7 +40,10 @@ def operations(limits: PromptJangLimits) -> dict[str, Operation]:
                     schema=_with("secret", text(example="whsec_c2VjcmV0")),
                 )
             },
-            errors={409: ("name_taken", "changed_meanwhile"), 422: ("url_not_allowed", "unprocessable")},
+            errors={
+                409: ("name_taken", "changed_meanwhile", "destination_limit_reached"),
+                422: ("url_not_allowed", "unprocessable"),
+            },
         ),
         "GET /api/v1/endpoints": Operation(
             summary="List the endpoints",
@@ -60,7 +63,11 @@ def operations(limits: PromptJangLimits) -> dict[str, Operation]:
             scope=Scope.MANAGE,
             body=_body(limits, creating=False),
             answers={200: changed},
-            errors={**_NOT_FOUND, 409: ("changed_meanwhile",), 422: ("url_not_allowed", "unprocessable")},
+            errors={
+                **_NOT_FOUND,
+                409: ("changed_meanwhile",),
+                422: ("url_not_allowed", "unprocessable", "hidden_value_required"),
+            },
         ),
         f"DELETE {_ONE}": Operation(
             summary="Remove an endpoint",

@@ -47,7 +47,8 @@ def operations(limits: PromptJangLimits) -> dict[str, Operation]:
             summary="List and search events",
             description=(
                 "Newest first, of every dialect, from the half of the organisation that the key is made for. "
-                "`cursor`, from `next_cursor` of the page before, does not go with `offset`."
+                "`cursor`, from `next_cursor` of the page before, does not go with `offset`. Parameters that are not "
+                "among these are passed over."
             ),
             scope=Scope.READ,
             parameters=listing_parameters(limits),
@@ -105,14 +106,27 @@ def _send(limits: PromptJangLimits, summary: str) -> Operation:
 
 def listing_parameters(limits: PromptJangLimits) -> tuple[Parameter, ...]:
     """Return the parameters of the list of events."""
-    pattern = text(least=1, most=limits.pattern_characters_max)
     return (
         Parameter(name="limit", schema=whole(least=1, most=limits.page_max, default=limits.page_default)),
         Parameter(name="offset", schema=whole(least=0, most=OFFSET_MAX, default=0)),
         Parameter(name="cursor", schema=text(), description="The `next_cursor` of the page before."),
-        Parameter(name="endpoint_id", schema=text(), description="Of the endpoint that it was sent to."),
-        Parameter(name="destination", schema=text(), description="Of a destination that it goes to."),
         Parameter(name="status", schema=one_of((*EventStatus, FAILED))),
+        *filters_of_one(limits),
+        Parameter(name="since", schema=time(), description="Stored at or after it."),
+        Parameter(name="until", schema=time(), description="Stored at or before it."),
+    )
+
+
+def filters_of_one(limits: PromptJangLimits) -> tuple[Parameter, ...]:
+    """Return those by which an event can be judged by itself."""
+    pattern = text(least=1, most=limits.pattern_characters_max)
+    return (
+        Parameter(name="endpoint_id", schema=text(), description="Of the endpoint that it was sent to."),
+        Parameter(
+            name="destination",
+            schema=text(pattern="^(dst|ep)_[0-9a-fA-F]{32}$"),
+            description="Id of a destination that it goes to.",
+        ),
         Parameter(name="event_type", schema=listed(pattern, least=1, most=limits.values_max), description="Globs."),
         Parameter(
             name="type",
@@ -126,10 +140,10 @@ def listing_parameters(limits: PromptJangLimits) -> tuple[Parameter, ...]:
         Parameter(
             name="q",
             schema=text(least=1, most=limits.search_characters_max),
-            description=f"A text in the payload; without `since`, of {limits.search_window_ms // DAY_MS} days.",
+            description=(
+                f"A text in the payload. A list without `since` looks back {limits.search_window_ms // DAY_MS} days."
+            ),
         ),
-        Parameter(name="since", schema=time(), description="Stored at or after it."),
-        Parameter(name="until", schema=time(), description="Stored at or before it."),
     )
 
 

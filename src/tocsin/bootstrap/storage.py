@@ -1,0 +1,83 @@
+"""Which store the settings name: the embedded SQLite, or a PostgreSQL that several processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tocsin.bootstrap.configuration import retention_ms
+from tocsin.core.clock import Clock
+from tocsin.engine.postgres import PostgresEngine, PostgresSettings
+from tocsin.engine.postgres.opening import open_store
+from tocsin.engine.postgres.pool import Pool, PoolSettings
+from tocsin.engine.postgres.urls import shown_url
+from tocsin.engine.protocol import Engine
+from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
+from tocsin.settings import Settings, SettingsFault
+from tocsin.telemetry import Metrics
+
+
+def build_engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None], metrics: Metrics) -> Engine:
+    """Build the engine that the settings name; it is not open yet.
+
+    Args:
+        on_fatal: called, from any thread, when the disk cannot be trusted any more.
+    """
+    if settings.values.database is not None:
+        return PostgresEngine(postgres_settings(settings), clock=clock, metrics=metrics)
+    store = settings.limits(
+        "store", SqliteSettings, directory=settings.values.data, retention_ms=retention_ms(settings)
+    )
+    return SqliteEngine(store, clock=clock, on_fatal=on_fatal, metrics=metrics)
+
+
+def postgres_settings(settings: Settings) -> PostgresSettings:
+    """Return the bounds of the engine on the PostgreSQL that the settings name."""
+    url, listens_at = settings.values.database, settings.values.database_listen
+    return settings.limits(
+        "postgres",
+        PostgresSettings,
+        dsn=url.get_secret_value(),
+        listen_dsn=None if listens_at is None else listens_at.get_secret_value(),
+        retention_ms=retention_ms(settings),
+    )
+
+
+def shared_database(settings: Settings) -> str | None:
+    """Return the database that several processes may share, without user and password; None for the embedded one."""
+    url = settings.values.database
+    return None if url is None else shown_url(url.get_secret_value())
+
+
+def check_processes(settings: Settings) -> None:
+    """Return if the store can be shared by as many processes as are wanted.
+
+    Raises:
+        SettingsFault: it cannot.
+    """
+    values = settings.values
+    if values.database is not None:
+        return
+    wanted = None
+    if values.role != "all":
+        wanted = f"role (TOCSIN_ROLE): a {values.role} shares its store with other processes"
+    elif values.processes > 1:
+        wanted = f"processes (TOCSIN_PROCESSES): {values.processes} of them share a store"
+    if wanted is not None:
+        raise SettingsFault(
+            f"setting {wanted}, and the embedded SQLite is for one alone; give a PostgreSQL with --database "
+            "(TOCSIN_DATABASE)"
+        )
+
+
+async def look_at_database(settings: Settings) -> str:
+    """Return the version of the PostgreSQL that the settings name, once it was found fit; nothing is changed there.
+
+    Raises:
+        EngineRefused: it is not fit, or not to be reached.
+    """
+    chosen = postgres_settings(settings)
+    pool = Pool(
+        PoolSettings(dsn=chosen.dsn, connect_max_s=chosen.connect_max_s, statements_kept=chosen.statements_kept)
+    )
+    server = await open_store(pool, fsync_needed=chosen.fsync_needed, migrates=False)
+    return server.version

@@ -1,0 +1,143 @@
+"""Handing mails to the server: as much as it takes of them, and what it says of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import aiosmtplib
+
+from tocsin.transports.mail_addresses import MailAddress, Sender
+from tocsin.transports.smtp.connections import Connection, Connections, SmtpLimits
+from tocsin.transports.smtp.faults import CLOSING, NO_LOGIN, SmtpFault, Stage, fault_of
+from tocsin.transports.smtp.progress import Mail, Progress
+
+_REFUSALS_FROM = 400
+_EXTENSION = "smtputf8"
+
+
+class Sending:
+    """Sends mails over connections that are kept."""
+
+    def __init__(self, connections: Connections, *, sender: Sender, limits: SmtpLimits) -> None:
+        self._connections = connections
+        self._sender = sender
+        self._limits = limits
+
+    async def send(self, mails: Sequence[Mail], progress: Progress) -> None:
+        """Send these one after another over one connection; ``progress`` tells what came of each address.
+
+        Raises:
+            SmtpFault: the conversation broke off; what was noted until then stands.
+        """
+        async with self._connections.place():
+            progress.stage = Stage.CONNECT
+            connection = await self._connections.take()
+            progress.connect_ms = connection.connect_ms
+            sound = False
+            try:
+                for mail in mails:
+                    if not mail.is_ascii and not connection.client.supports_extension(_EXTENSION):
+                        told = "the mail server takes no address beyond ASCII (SMTPUTF8)"
+                        progress.rule_out([text for text, _ in mail.to], told)
+                        continue
+                    if not await self._has_begun(connection, mail, progress):
+                        self._connections.give_back(connection, sound=False)
+                        progress.stage = Stage.CONNECT
+                        connection = await self._connections.take(fresh=True)
+                        progress.connect_ms = connection.connect_ms
+                        await self._begin(connection, mail, progress)
+                    await self._hand_over(connection, mail, progress)
+                sound = True
+            finally:
+                self._connections.give_back(connection, sound=sound)
+
+    async def _has_begun(self, connection: Connection, mail: Mail, progress: Progress) -> bool:
+        """Begin a mail; return False where a connection that was used before proves to be none any more."""
+        if not connection.kept and not connection.mails_sent:
+            await self._begin(connection, mail, progress)
+            return True
+        try:
+            async with asyncio.timeout(self._limits.check_s):
+                await self._begin(connection, mail, progress)
+        except TimeoutError:
+            return False
+        except SmtpFault as fault:
+            if fault.broke_off:
+                return False
+            raise
+        return True
+
+    async def _begin(self, connection: Connection, mail: Mail, progress: Progress) -> None:
+        """Say who the mail is from.
+
+        Raises:
+            SmtpFault: the server does not want to know.
+        """
+        progress.stage = Stage.MAIL
+        options = [] if mail.is_ascii else ["SMTPUTF8"]
+        if connection.client.supports_extension("size"):
+            options.append(f"SIZE={len(mail.data)}")
+        try:
+            reply = await connection.client.mail(self._sender.address.text, options=options, encoding=_encoding(mail))
+        except aiosmtplib.SMTPResponseException as error:
+            self._note(progress, "MAIL FROM", error)
+            raise fault_of(Stage.MAIL, error) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise fault_of(Stage.MAIL, error) from None
+        self._note(progress, "MAIL FROM", reply)
+
+    async def _hand_over(self, connection: Connection, mail: Mail, progress: Progress) -> None:
+        """Name who gets the mail, and send it to those whom the server takes.
+
+        Raises:
+            SmtpFault: the conversation cannot go on.
+        """
+        client = connection.client
+        try:
+            taken = [text for text, address in mail.to if await self._is_taken(client, text, address, mail, progress)]
+            if not taken:
+                await client.rset()
+                return
+            await self._send_data(client, mail, taken, progress)
+            connection.mails_sent += 1
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise fault_of(progress.stage, error) from None
+
+    async def _is_taken(
+        self, client: aiosmtplib.SMTP, text: str, address: MailAddress, mail: Mail, progress: Progress
+    ) -> bool:
+        progress.stage = Stage.RCPT
+        try:
+            reply = await client.rcpt(address.text, encoding=_encoding(mail))
+        except aiosmtplib.SMTPResponseException as error:
+            self._note(progress, f"RCPT TO:<{address.text}>", error)
+            if error.code in (CLOSING, NO_LOGIN) or error.code < _REFUSALS_FROM:
+                raise
+            progress.refuse([text], error.code, self._connections.veil.text(error.message))
+            return False
+        self._note(progress, f"RCPT TO:<{address.text}>", reply)
+        return True
+
+    async def _send_data(self, client: aiosmtplib.SMTP, mail: Mail, taken: Sequence[str], progress: Progress) -> None:
+        progress.stage = Stage.DATA
+        try:
+            reply = await client.data(mail.data)
+        except aiosmtplib.SMTPResponseException as error:
+            self._note(progress, "DATA", error)
+            if error.code == CLOSING or error.code < _REFUSALS_FROM:
+                raise
+            progress.refuse(taken, error.code, self._connections.veil.text(error.message))
+            await client.rset()
+            return
+        self._note(progress, "DATA", reply)
+        progress.accept(taken)
+
+    def _note(
+        self, progress: Progress, asked: str, reply: aiosmtplib.SMTPResponse | aiosmtplib.SMTPResponseException
+    ) -> None:
+        progress.note(asked, reply.code, self._connections.veil.text(reply.message))
+
+
+def _encoding(mail: Mail) -> str:
+    return "ascii" if mail.is_ascii else "utf-8"

@@ -1,0 +1,91 @@
+"""What another process on the same store has done a moment ago, or does at the same time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.job_house import House, counts, stored
+from pipeline.stage import Stage, run
+from receivers import LOOPBACK
+from tocsin.core.delivery import DeliveryState
+from tocsin.core.destination import Transport
+from tocsin.core.identifiers import DEFAULT_ORGANISATION
+from tocsin.core.job import JobState
+from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.conditions import ConditionLimits, Conditions
+from tocsin.pipeline.destinations import DestinationBounds, Destinations, DestinationSpec
+from tocsin.pipeline.ingest import Ingest, IngestLimits
+from tocsin.pipeline.unsent import Unsent
+from tocsin.transports.addresses import AddressPolicy, UrlChecks
+
+
+def test_what_a_destination_gets_that_was_just_made_elsewhere_is_sent(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        catalog = Catalog(stage.engine)
+        await catalog.refresh()
+        gateway = Ingest(
+            engine=stage.engine,
+            catalog=catalog,
+            conditions=Conditions(metrics=stage.metrics, clock=stage.clock, limits=ConditionLimits()),
+            sender=Unsent(stage.clock),
+            clock=stage.clock,
+            ids=stage.ids,
+            transports=frozenset({Transport.WEBHOOK}),
+            limits=IngestLimits(),
+        )
+        destinations = Destinations(
+            catalog=catalog,
+            ingest=gateway,
+            vault=stage.vault,
+            urls=UrlChecks(AddressPolicy(LOOPBACK)),
+            clock=stage.clock,
+            ids=stage.ids,
+            entropy=os.urandom,
+            bounds=DestinationBounds(),
+        )
+        spec = DestinationSpec(name="new", transport=Transport.WEBHOOK, address={"url": "http://127.0.0.1:1"})
+        made, _ = await destinations.create(DEFAULT_ORGANISATION, spec)
+        assert stage.catalog.any_destination(made.id) is None
+        receipt = await gateway.accept(stage.draft())
+        await stage.until_all(receipt.deliveries, DeliveryState.DELIVERED)
+        assert len(receipt.deliveries) == len(stage.remote.started) == 1
+
+    run(tmp_path, scenario)
+
+
+def test_a_batch_that_two_do_at_once_counts_once_and_the_later_one_leaves_the_next_to_the_other(
+    tmp_path: Path,
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        events = await stored(stage, 10)
+        slow = House(stage)
+        slow.replays.hold()
+        job = await slow.replay()
+        await slow.replays.begun.wait()
+        swift = House(stage)
+        assert counts(await swift.ended(job)) == (JobState.FINISHED, 10, 0, 10, True)
+        slow.replays.let_go()
+        await stage.signal.until_found(lambda: _is_idle(slow))
+        assert counts(await swift.ended(job)) == (JobState.FINISHED, 10, 0, 10, True)
+        assert await swift.copied() == events
+
+        tried = len(slow.replays.tried)
+        swift.replays.hold()
+        swift.replays.begun.clear()
+        another = await swift.replay()
+        await swift.replays.begun.wait()
+        for _ in range(5):
+            slow.runner.wake()
+            await slow.runner._begin_turns()
+        swift.replays.let_go()
+        assert (await swift.ended(another)).done == 10
+        assert len(slow.replays.tried) == tried
+        await slow.stop()
+        await swift.stop()
+
+    run(tmp_path, scenario, sending=False)
+
+
+async def _is_idle(house: House) -> bool:
+    return not house.runner._running
