@@ -23,8 +23,9 @@ import described
 NOBODY = {
     "TOCSIN_DISCORD_API_BASE": "http://127.0.0.1:9/api/v10",
     "TOCSIN_TELEGRAM_API_BASE": "http://127.0.0.1:9",
+    "TOCSIN_SMTP_URL": "smtp://127.0.0.1:9",
 }
-"""No test asks the real ones, whatever it tries out."""
+"""No test asks the real ones, whatever it tries out; one that is set to nothing is not there."""
 
 START_S = 30.0
 STOP_S = 20.0
@@ -141,7 +142,7 @@ class Process:
         """Start it, on a free port unless one is given, and wait until it answers."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
         environment |= {"TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8", "TOCSIN_LOG_LEVEL": "warning"}
-        environment |= NOBODY | self.settings
+        environment |= {name: value for name, value in (NOBODY | self.settings).items() if value}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tocsin", "serve", "--port", port, "--data", str(self.data)],
             stdout=subprocess.PIPE,

@@ -47,9 +47,13 @@ class Tenant:
         return made
 
     def category(self, name: str = "bug") -> None:
-        """Make a category, and somebody who is told of its events."""
+        """Make a category, and somebody who could be told: PingPilot asks for one, who is sent nothing."""
         self.post("/api/v1/categories", {"name": name, "color": "#ff6b6b"})
         self.put("/api/v1/account", {"email": {"enabled": True, "to": ["ops@example.com"]}})
+        listed = self.get("/api/v1/destinations")["destinations"]
+        (contact,) = [each for each in listed if each["name"] == "email" and each["origin"] == "pingpilot"]
+        changed = self.ask("PATCH", f"/api/v1/destinations/{contact['id']}", {"filter": {"types": ["nothing"]}})
+        assert changed.status == 200, changed.body
 
     def webhook(self, url: str, name: str = "all", **address: Any) -> dict[str, Any]:
         """Make a destination that gets every event; return it with its secret."""

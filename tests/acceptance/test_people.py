@@ -248,6 +248,12 @@ def _shown(house: House, which: int) -> str:
     return house.telegram[-1].text if which == 1 else house.mails[-1].text or ""
 
 
+def _told(house: House, transport: str) -> tuple[int, int]:
+    """Return how many messages there are, and how often they were edited in all."""
+    found: list[Any] = getattr(house, transport)
+    return len(found), sum(each.edits for each in found)
+
+
 def test_an_incidents_message_is_edited_and_its_mails_are_a_thread(house: House) -> None:
     for transport in ADDRESSES:
         house.destination(transport, filter={"dialects": ["pushgo"]})
@@ -263,6 +269,43 @@ def test_an_incident_is_posted_where_that_is_asked_for(house: House) -> None:
         house.destination(transport, incidents="post")
     _incident_goes_on(house, (1, 1, 1), (2, 2, 2), (3, 3, 3))
     assert [each.edits for each in house.discord] + [each.edits for each in house.telegram] == [0] * 6
+
+
+@pytest.mark.parametrize("transport", ["discord", "telegram"])
+def test_an_older_event_that_is_retried_by_hand_leaves_the_message_as_it_stands(house: House, transport: str) -> None:
+    house.destination(transport)
+    which = ADDRESSES.index(transport)
+    channel = house.tenant.channel()
+    created = house.tenant.post("/event/create", incident(channel))["data"]["event_id"]
+    house.street.until(lambda: _told(house, transport) == (1, 0), "it is told")
+    for step, said in (("update", "worse"), ("close", "all is well")):
+        house.tenant.post(f"/event/{step}", incident(channel, event_id=created, message=said))
+        house.street.until(lambda said=said: said in _shown(house, which), said)  # type: ignore[misc]
+    listed = house.tenant.get("/api/v1/deliveries")["deliveries"]
+    closed, updated, opened = [f"/api/v1/deliveries/{each['id']}" for each in listed]
+    for path in (updated, opened, closed):
+        house.street.until(lambda path=path: house.tenant.get(path)["finished_at"], "the first try is recorded")  # type: ignore[misc]
+        house.tenant.post(f"{path}/retry")
+        house.street.until(lambda path=path: len(house.tenant.get(path)["attempts"]) == 2, "tried again")  # type: ignore[misc]
+    # What stands already is no edit to Telegram.
+    edits = 3 if transport == "discord" else 2
+    assert _told(house, transport) == (1, edits), "of what was tried again only the last is told"
+    assert "all is well" in _shown(house, which)
+    again = house.tenant.get(updated)
+    assert again["status"] == "delivered"
+    assert "a later message tells" in again["attempts"][-1]["request"]["line"]
+
+
+def test_an_incident_that_becomes_critical_rings_and_is_edited_from_then_on(house: House) -> None:
+    house.destination("discord")
+    channel = house.tenant.channel()
+    created = house.tenant.post("/event/create", incident(channel))["data"]["event_id"]
+    house.until_told(1, 0, 0)
+    house.tenant.post("/event/update", incident(channel, event_id=created, severity="critical"))
+    house.until_told(2, 0, 0)
+    house.tenant.post("/event/close", incident(channel, event_id=created, message="all is well"))
+    house.street.until(lambda: "all is well" in _shown(house, 0), "the end is told")
+    assert [each.edits for each in house.discord] == [0, 1]
 
 
 def test_who_waits_is_told_whether_all_were_told(house: House) -> None:

@@ -28,6 +28,7 @@ def test_a_guides_lines_run_and_print_what_it_says(gateway: Gateway, page: Path,
         "URL": gateway.base_url,
         "KEY": gateway.new_organisation()["key"],
         "RECEIVER": gateway.receiver_url,
+        "WEBHOOK_URL": f"{gateway.receiver_url}/api/webhooks/1/token",
     }
     ran = shell.run(told, variables, tmp_path)
     assert ran, "a guide has lines to paste"

@@ -14,7 +14,7 @@ from docs.pages import ROOT, blocks
 from gateway import Gateway, gateway_with
 from tocsin.core.destination import USUAL_CONCURRENCY, Transport
 from tocsin.fakes import Discord, Fakes, running
-from tocsin.transports.messages import discord, telegram
+from tocsin.transports.messages import bounded, discord, mail, telegram
 
 PAGE = ROOT / "docs" / "people.md"
 
@@ -52,6 +52,10 @@ def test_the_lengths_are_those_that_messages_are_cut_to() -> None:
         f"a name {discord.NAME_MAX}, a value {discord.VALUE_MAX}, a description {discord.DESCRIPTION_MAX}"
     )
     assert row("Telegram") == f"{telegram.TEXTS_MAX} messages of {telegram.TEXT_MAX} characters, split between lines"
+    assert mail.HEADING_MAX == mail.NAME_MAX
+    assert row("Email") == (
+        f"{mail.CHARACTERS_MAX:,} characters in {bounded.FIELDS_MAX:,} fields; a heading or a name {mail.NAME_MAX}"
+    )
 
 
 def test_one_message_at_a_time_is_what_chats_get() -> None:

@@ -113,7 +113,12 @@ def test_they_leave_the_data_of_make_run_alone(page: Path) -> None:
 @pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
 def test_the_readmes_lines_run_behind_it(tmp_path: Path) -> None:
     with served(README, tmp_path) as (running, keys):
-        variables = {"URL": running.base_url, "KEY": keys["api_key"], "HOME": str(tmp_path)}
+        variables = {
+            "URL": running.base_url,
+            "KEY": keys["api_key"],
+            "HOME": str(tmp_path),
+            "WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/1/token",
+        }
         (_, made), (_, said) = shell.run(blocks(README), variables, tmp_path)
     assert json.loads(made)["secret"].startswith("whsec_")
     documents = [json.loads(line) for line in said.splitlines()]

@@ -83,6 +83,24 @@ def test_a_single_recipient_is_refused(fakes: Fakes) -> None:
     assert fakes.smtp.mails[0].recipients == ("a@example.com",)
 
 
+def test_a_scripted_recipient_is_waited_for(fakes: Fakes) -> None:
+    fakes.smtp.script(
+        Answer(status=550, recipient="b@example.com"),
+        Answer(status=452, stage="mail"),
+        Answer(status=451, recipient="b@example.com"),
+    )
+    with client(fakes.smtp) as sender:
+        with pytest.raises(smtplib.SMTPSenderRefused):
+            sender.send_message(mail(), to_addrs=["a@example.com"])
+        assert sender.send_message(mail(), to_addrs=["a@example.com"]) == {}
+        codes = [
+            sender.send_message(mail(), to_addrs=["a@example.com", "b@example.com"])["b@example.com"][0]
+            for _ in range(2)
+        ]
+        assert codes == [550, 451]
+        assert sender.send_message(mail(), to_addrs=["b@example.com"]) == {}
+
+
 def test_421_ends_the_connection(fakes: Fakes) -> None:
     fakes.smtp.script(Answer(status=421))
     with client(fakes.smtp) as sender:

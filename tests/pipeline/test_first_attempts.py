@@ -12,6 +12,7 @@ from tocsin.core.delivery import DeliveryState
 from tocsin.core.destination import Filter
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId
 from tocsin.core.retry import RetryPolicy
+from tocsin.pipeline import first_attempts
 
 LONG_S = 20.0
 
@@ -84,10 +85,40 @@ def test_what_ended_before_anybody_asked_is_found_in_the_store(tmp_path: Path, a
     run(tmp_path, scenario)
 
 
-def test_without_deliveries_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
+def test_without_deliveries_nobody_was_told(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         await stage.destination(filter=Filter(types=("nothing",)))
-        assert await wait(stage, await stage.accept())
+        assert not await wait(stage, await stage.accept())
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_of_a_stored_event_its_own_deliveries_count(
+    tmp_path: Path, arrives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        for name in ("one", "two", "three"):
+            await stage.destination(name, retry=RetryPolicy(()))
+        stage.remote.answers["one"] = stage.remote.hang
+        stage.remote.answers["three"] = stage.remote.deliver if arrives else stage.remote.fail
+        receipt = await stage.ingest.accept(stage.draft())
+        await stage.until_recorded(2)
+        asked = stage.first_attempts.first_attempts_of(DEFAULT_ORGANISATION, receipt.event_id, LONG_S)
+        waiting = asyncio.get_running_loop().create_task(asked)
+        await stage.until_looked()
+        assert not waiting.done()
+        stage.remote.finish()
+        assert await waiting is arrives
+
+    monkeypatch.setattr(first_attempts, "_PAGE", 2)
+    run(tmp_path, scenario)
+
+
+def test_a_stored_event_without_deliveries_was_told_to_nobody(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        receipt = await stage.ingest.accept(stage.draft())
+        assert not await stage.first_attempts.first_attempts_of(DEFAULT_ORGANISATION, receipt.event_id, LONG_S)
 
     run(tmp_path, scenario)
 

@@ -18,6 +18,7 @@ from receivers import Answer as Told
 from tocsin.core.destination import MASK, Destination, Transport
 from tocsin.core.errors import Conflict, NotFound, TocsinError, Unavailable, Unprocessable
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, OrganisationId
+from tocsin.core.organisation import Organisation
 from tocsin.fakes.script import Answer
 from tocsin.fakes.telegram import Telegram
 from tocsin.pipeline.telegram_binding import LinkState, LinkStatus, TelegramLinkLimits, TelegramLinks
@@ -345,6 +346,22 @@ def test_as_many_links_are_open_as_may(tmp_path: Path) -> None:
         await scene.token(second)
 
     run(tmp_path, scenario, TelegramLinkLimits(poll_s=2, open_max=1))
+
+
+def test_one_organisation_does_not_take_the_links_of_all(tmp_path: Path) -> None:
+    async def scenario(scene: Scene) -> None:
+        first, second = await scene.destination("first"), await scene.destination("second")
+        elsewhere = Organisation(id=OrganisationId(b"f" * 16), name="elsewhere", created_ms=0)
+        await scene.stage.catalog.save(elsewhere)
+        other = await scene.stage.destination(
+            "third", transport=Transport.TELEGRAM, address={"bot_token": BOT}, organisation_id=elsewhere.id
+        )
+        await scene.token(first)
+        assert (await refusal(scene.links.open(second))).code == "telegram_link_limit_reached"
+        await scene.token(other)
+        await scene.token(first)
+
+    run(tmp_path, scenario, TelegramLinkLimits(poll_s=2, organisation_max=1))
 
 
 def test_another_organisation_does_not_see_a_link(tmp_path: Path) -> None:

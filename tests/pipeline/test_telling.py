@@ -14,9 +14,11 @@ from tocsin.core.delivery import Deferred, Delivered, DeliveryState, Outcome, Po
 from tocsin.core.destination import Destination, IncidentStyle, Transport
 from tocsin.core.errors import Unavailable
 from tocsin.core.event import Severity
-from tocsin.core.identifiers import EventId
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, EventId
 from tocsin.core.incident import IncidentAction, IncidentChange, IncidentState
 from tocsin.core.quiet_hours import QuietHours
+from tocsin.engine.rows import Retry
+from tocsin.pipeline.ingest import Receipt
 from tocsin.pipeline.telling import Telling
 from tocsin.testing.clock import START_MS
 from tocsin.transports import protocol
@@ -179,6 +181,104 @@ def test_nor_is_it_the_one_of_the_night_where_another_came_since(tmp_path: Path)
         await stage.change(made, incidents=IncidentStyle.EDIT)
         await tell(stage, U, opened=opened)
         assert edited(stage) == [None, None, "m-2"]
+
+    play(tmp_path, scenario)
+
+
+LATER = "(nothing was sent: a later message tells how the incident stands)"
+
+
+@pytest.mark.parametrize("style", list(IncidentStyle))
+def test_an_older_event_that_is_tried_again_by_hand_does_not_take_the_message_back(
+    tmp_path: Path, style: IncidentStyle
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        made = await chat(stage, incidents=style)
+        await tell(stage, A, U, C)
+        closed, updated, _ = [row.delivery.id for row in await stage.rows_of(made)]
+        for number, each in enumerate((updated, closed)):
+            await stage.engine.amend([Retry(DEFAULT_ORGANISATION, each, stage.clock.now_ms())])
+            await stage.until_recorded(4 + number)
+        assert set(await stage.states([updated, closed])) == {DeliveryState.DELIVERED}
+        again = [each.lease.delivery_id for each in stage.remote.started[3:]]
+        *_, told = await stage.attempts(updated)
+        if style is IncidentStyle.POST:
+            assert (again, told.attempt.status_code) == ([updated, closed], 200)
+        else:
+            assert (again, edited(stage)[-1]) == ([closed], "m-1"), "what stands may be told again"
+            assert (told.number, told.attempt.exchange.request_line) == (2, LATER)
+            assert (told.attempt.status_code, told.attempt.error) == (None, None)
+
+    play(tmp_path, scenario)
+
+
+async def held_back(stage: Stage, action: IncidentAction, opened: EventId | None = None) -> Receipt:
+    """Let an event of an incident come in that quiet hours hold back."""
+    subject = None if opened is None else opened.hex()
+    return await stage.ingest.accept(stage.draft(incident=change(action, opened), subject=subject))
+
+
+def test_what_opened_an_incident_at_night_is_not_told_below_what_was_critical_since(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await chat(stage, quiet_hours=NIGHT)
+        held = await held_back(stage, A)
+        await tell(stage, U, opened=held.event_id, severity=Severity.CRITICAL)
+        stage.clock.set_ms(MORNING_MS)
+        await stage.until_all(held.deliveries, DeliveryState.DELIVERED)
+        assert edited(stage) == [None]
+        await tell(stage, C, opened=held.event_id)
+        assert edited(stage) == [None, "m-1"]
+
+    play(tmp_path, scenario)
+
+
+def test_what_opened_an_incident_is_told_in_the_morning_where_nothing_stands(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await chat(stage, quiet_hours=NIGHT)
+        held = await held_back(stage, A)
+        stage.clock.set_ms(MORNING_MS)
+        await stage.until_all(held.deliveries, DeliveryState.DELIVERED)
+        assert edited(stage) == [None]
+
+    play(tmp_path, scenario)
+
+
+def test_the_line_about_quiet_hours_stands_above_a_message_of_its_own(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await chat(stage, quiet_hours=NIGHT)
+        opened = await tell(stage, A, severity=Severity.CRITICAL)
+        held = await held_back(stage, U, opened)
+        stage.clock.set_ms(MORNING_MS)
+        await stage.until_all(held.deliveries, DeliveryState.DELIVERED)
+        await tell(stage, C, opened=opened)
+        assert edited(stage) == [None, None, "m-2"]
+        assert [bool(each) for each in notes(stage)] == [False, True, False]
+
+    play(tmp_path, scenario)
+
+
+def test_where_nothing_is_sent_the_next_message_has_the_line(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await chat(stage, quiet_hours=NIGHT)
+        first = await held_back(stage, A)
+        await tell(stage, U, opened=first.event_id, severity=Severity.CRITICAL)
+        others = await stage.accept(2)
+        stage.clock.set_ms(MORNING_MS)
+        await stage.until_all([*first.deliveries, *others], DeliveryState.DELIVERED)
+        assert [each.lease.delivery_id for each in stage.remote.started[1:]] == others
+        assert [bool(each) for each in notes(stage)] == [False, True, False]
+
+    play(tmp_path, scenario)
+
+
+def test_an_incident_that_becomes_critical_is_told_by_another_message(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await chat(stage)
+        opened = await tell(stage, A, U, severity=Severity.HIGH)
+        await tell(stage, U, U, opened=opened, severity=Severity.CRITICAL)
+        await tell(stage, U, opened=opened, severity=Severity.HIGH)
+        await tell(stage, U, C, opened=opened, severity=Severity.CRITICAL)
+        assert edited(stage) == [None, "m-1", None, "m-3", "m-3", None, "m-6"]
 
     play(tmp_path, scenario)
 

@@ -203,6 +203,12 @@ def test_a_sound_url_is_taken_apart(url: str, place: Place) -> None:
     assert PUBLIC.check(place.url) == place
 
 
+@pytest.mark.parametrize("host", ["stra\xdfe.example", "\u03b2\u03cc\u03bb\u03bf\u03c2.example", "a\u200db.example"])
+def test_a_name_of_which_older_rules_make_another_domain_is_refused(host: str) -> None:
+    assert isinstance(parse_url(f"https://{host}/"), UrlFault)
+    assert isinstance(parse_url(f"https://{host.encode('idna').decode()}/"), Place)
+
+
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [

@@ -52,13 +52,13 @@ class Scene:
         return await told
 
 
-def play(scenario: Callable[[Scene], Awaitable[None]], **limits: int) -> None:
+def play(scenario: Callable[[Scene], Awaitable[None]], *, for_everybody: bool = False, **limits: int) -> None:
     """Run a scenario."""
 
     async def main() -> None:
         async with Receiver() as remote, asyncio.timeout(60):
             url = URL.format(f"127.0.0.1:{remote.port}")
-            services = Services({"ops": url, "other": url}, for_everybody=False)
+            services = Services({"ops": url, "other": url}, for_everybody=for_everybody)
             transport = AppriseTransport(services, clock=SystemClock(), limits=AppriseLimits(**limits))
             await transport.open()
             try:
@@ -177,9 +177,11 @@ def test_an_attempt_that_outlasts_its_deadline_is_abandoned_and_counted() -> Non
 
         kept_back = await scene.send(sent())
         assert isinstance(kept_back, Deferred)
-        assert kept_back.counted
+        assert (kept_back.counted, kept_back.retry_after_s) == (False, 10.0)
         assert kept_back.attempt.error == "not sent: earlier attempts at this service have not come back yet"
         assert isinstance(await scene.send(sent("other")), Delivered)
+        # Nor is anybody else kept from the same service.
+        assert isinstance(await scene.send(sent(organisation_id=ELSEWHERE)), Delivered)
         assert len(held) == 1
 
         release.set()
@@ -187,7 +189,7 @@ def test_an_attempt_that_outlasts_its_deadline_is_abandoned_and_counted() -> Non
         assert scene.transport.abandoned == 0
         assert isinstance(await scene.send(sent()), Delivered)
 
-    play(scenario, abandoned_max=1)
+    play(scenario, for_everybody=True, abandoned_max=1)
 
 
 def test_as_many_threads_run_as_may() -> None:

@@ -15,7 +15,7 @@ from receivers import Answer
 from remotes import People, json, run, shipment
 from tocsin.core.delivery import Deferred, Delivered, ErrorClass, Rejected
 from tocsin.core.destination import Transport
-from tocsin.core.identifiers import DestinationId
+from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.transports import discord as discord_module
 from tocsin.transports.discord import DiscordTransport
 from tocsin.transports.protocol import Shipment
@@ -31,13 +31,17 @@ def discord(scenario: Scenario, **options: Any) -> None:
 
 
 def hooked(people: People[Any], *, name: str = "7", **options: Any) -> Shipment:
-    url = people.remote.url(f"/api/webhooks/{name}/{TOKEN}")
+    url = people.remote.url(f"/api/v10/webhooks/{name}/{TOKEN}")
     return shipment(Transport.DISCORD, address={}, secret={"webhook_url": url}, **options)
 
 
-def by_bot(token: str = BOT, user_id: str = "42") -> Shipment:
-    learned = {"dm_channel_id": user_id}
-    return shipment(Transport.DISCORD, address={"user_id": user_id}, secret={"bot_token": token}, learned=learned)
+def by_bot(token: str = BOT, user_id: str = "42", **options: Any) -> Shipment:
+    options |= {
+        "address": {"user_id": user_id},
+        "secret": {"bot_token": token},
+        "learned": {"dm_channel_id": user_id},
+    }
+    return shipment(Transport.DISCORD, **options)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_an_address_that_two_destinations_share_rests_for_both() -> None:
         assert isinstance(other, Deferred)
         assert (other.counted, other.retry_after_s, other.rest_s) == (False, 1.5, 1.5)
         assert other.attempt.error == "not sent: Discord wants to be left alone"
-        shown = people.remote.url("/api/webhooks/7/***")
+        shown = people.remote.url("/api/v10/webhooks/7/***")
         assert other.attempt.exchange.request_line == f"POST {shown}"
         assert isinstance(await people.send(hooked(people, name="8")), Delivered)
         people.later(1.5)
@@ -204,6 +208,28 @@ def test_refusals_stop_before_discord_shuts_the_machine_out(monkeypatch: pytest.
         assert len(people.remote.requests) == 4
         people.later(600 - 30)
         assert isinstance(await people.send(hooked(people, name="9")), Delivered)
+
+    discord(scenario)
+
+
+def test_an_organisation_that_is_refused_too_often_is_held_back_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discord_module, "REFUSALS_SHARE", 3)
+    evil = OrganisationId(b"e" * 16)
+
+    async def scenario(people: People[DiscordTransport]) -> None:
+        people.remote.answers.extend([json({"message": "401: Unauthorized"}, 401)] * 3)
+        for number in range(3):
+            await people.send(by_bot(f"bad.token-{number}", organisation_id=evil))
+            people.later(10)
+        for sent in (by_bot("bad.token-4", organisation_id=evil), hooked(people, organisation_id=evil)):
+            stopped = await people.send(sent)
+            assert isinstance(stopped, Deferred)
+            assert (stopped.counted, stopped.rest_s) == (False, 600 - 30)
+            assert stopped.attempt.error == "not sent: Discord refused 3 requests of this organisation"
+        assert len(people.remote.requests) == 3
+        assert isinstance(await people.send(hooked(people)), Delivered)
+        people.later(600 - 30)
+        assert isinstance(await people.send(hooked(people, organisation_id=evil)), Delivered)
 
     discord(scenario)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -9,8 +13,10 @@ from tocsin.core.delivery import Deferred, Delivered, ErrorClass, Outcome, Rejec
 from tocsin.core.destination import MASK
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, DestinationId
 from tocsin.testing.clock import START_MS
+from tocsin.transports import email as email_module
+from tocsin.transports.messages.mail import WrittenMail, mail_of
 from tocsin.transports.unsubscribing import UnsubscribeLinks
-from transports.mail_stage import ANN, BOB, CAT, KEY, Sending, plain, run
+from transports.mail_stage import ANN, BOB, CAT, KEY, Sending, against, plain, run
 
 # -- what arrives ------------------------------------------------------------------------------------------
 
@@ -90,6 +96,42 @@ def test_addresses_beyond_ascii_are_written_where_the_server_takes_them() -> Non
         assert [each.to for each in server.mails] == ([(ANN,), ("jörg@xn--bcher-kva.example",)] if utf8 else [(ANN,)])
 
 
+def test_a_mail_is_written_when_it_can_be_sent_and_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[bool, int, int]] = []
+    at_once: list[None] = []
+    places = 2
+
+    with plain() as (server, url):
+
+        async def scenario(sending: Sending) -> None:
+            def watched(*given: Any, **named: Any) -> WrittenMail:
+                at_once.append(None)
+                waiting = len(written) - len(server.mails)
+                is_loop = threading.current_thread() is threading.main_thread()
+                mail = mail_of(*given, **named)
+                written.append((is_loop, len(at_once), waiting))
+                at_once.pop()
+                return mail
+
+            monkeypatch.setattr(email_module, "mail_of", watched)
+            outcomes = await asyncio.gather(*(sending.send(ANN, BOB, CAT, delivery=number) for number in range(6)))
+            assert all(isinstance(each, Delivered) for each in outcomes)
+
+        run(url, scenario, public_url="https://t.example", connections_max=places)
+    assert len(written) == len(server.mails) == 18
+    assert not any(is_loop for is_loop, _, _ in written)
+    assert {count for _, count, _ in written} == {1}
+    assert max(waiting for _, _, waiting in written) < places
+
+
+def test_a_server_that_nobody_reaches_costs_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(email_module, "mail_of", None)
+    outcome, _ = against({b"greeting": b"554 go away"}, to=(ANN, BOB))
+    assert isinstance(outcome, Deferred)
+    assert outcome.attempt.error_class is ErrorClass.STATUS
+    assert outcome.attempt.exchange.request_headers == ()
+
+
 # -- refusals ----------------------------------------------------------------------------------------------
 
 
@@ -139,9 +181,41 @@ def test_who_is_refused_for_good_is_told_of_and_not_asked_again() -> None:
             second = await sending.send(ANN, BOB, CAT)
             assert isinstance(second, Delivered)
             assert second.attempt.exchange.request_line.endswith(f"<tocsin@localhost> RCPT TO:<{CAT}>")
+            assert second.attempt.error_class is None
+            assert second.attempt.error == f"{BOB}: refused before; 2 of 3 have it"
 
         run(url, scenario)
         assert [each["refused"] for each in logs if each["event"] == "mail_addresses_refused"] == [1]
+
+
+def test_a_mail_that_one_of_three_refuses_is_delivered_and_says_who() -> None:
+    with plain() as (server, url):
+        server.say(f"RCPT {BOB}", "550 5.1.1 no such user")
+
+        async def scenario(sending: Sending) -> None:
+            told = await sending.send(ANN, BOB, CAT)
+            assert isinstance(told, Delivered)
+            assert told.attempt.error == f"{BOB}: 550 5.1.1 no such user; 2 of 3 have it"
+            again = await sending.send(ANN, BOB, CAT, delivery=1)
+            assert isinstance(again, Delivered)
+            assert again.attempt.error is None, "another event's mail is offered to all of them"
+
+        run(url, scenario)
+        assert [each.to for each in server.mails] == [(ANN, CAT), (ANN, BOB, CAT)]
+
+
+def test_an_attempt_says_that_its_mail_was_cut() -> None:
+    with plain() as (_, url):
+
+        async def scenario(sending: Sending) -> None:
+            whole = await sending.send(ANN)
+            data = b'{"category":"bug","description":"%s"}' % (b"x" * 20_000)
+            cut = await sending.send(ANN, delivery=1, data=data)
+            assert isinstance(whole, Delivered)
+            assert isinstance(cut, Delivered)
+            assert (whole.attempt.shortened, cut.attempt.shortened) == (False, True)
+
+        run(url, scenario)
 
 
 def test_a_mail_that_nobody_may_have_is_given_up_and_disables_nothing() -> None:

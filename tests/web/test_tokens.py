@@ -320,6 +320,73 @@ def test_a_key_that_nobody_would_verify_with_is_not_imported(algorithm: str, imp
     asyncio.run(play())
 
 
+def _rsa_jwk(bits: int = 2048) -> dict[str, Any]:
+    return jwk_of(rsa.generate_private_key(65537, bits), "RS256")
+
+
+_RSA = _rsa_jwk()
+_LONG = "x" * 40_000
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        pytest.param({"kty": "RSA", "n": _LONG, "e": "AQAB", "d": _LONG}, id="no primes, of any size"),
+        pytest.param({name: _RSA[name] for name in ("kty", "n", "e", "d")}, id="no primes"),
+        *(pytest.param({**_RSA, name: _LONG}, id=f"a long {name}") for name in ("n", "d", "p", "q", "dp", "qi")),
+        pytest.param({**_RSA, "e": "_____w8"}, id="e of 40 bits"),
+        pytest.param(_rsa_jwk(1024), id="a small one"),
+        pytest.param(_rsa_jwk(4104), id="a large one"),
+        pytest.param({**_RSA, "d": _rsa_jwk()["d"]}, id="another's d"),
+        pytest.param({**_RSA, "p": "AQ"}, id="no factor"),
+        pytest.param({**_RSA, "oth": []}, id="more primes"),
+        pytest.param({**_RSA, "qi": 1}, id="a number"),
+    ],
+)
+def test_an_rsa_key_of_unfit_numbers_is_refused_before_a_key_is_made_of_them(
+    imported: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(jwt.algorithms.RSAAlgorithm, "from_jwk", lambda *_args: made.append("by PyJWT"))
+    monkeypatch.setattr(rsa, "RSAPrivateNumbers", lambda **_members: made.append("here"))
+
+    async def play() -> None:
+        bench = await Bench().open()
+        with pytest.raises(InvalidRequest, match="of 2048 to 4096 bits, with p, q, dp, dq and qi"):
+            await bench.tokens.add_key(ORGANISATION, "RS256", imported)
+        assert bench.tokens.public_keys() == []
+
+    asyncio.run(play())
+    assert made == []
+
+
+@pytest.mark.parametrize("bits", [2048, 4096])
+def test_an_imported_rsa_key_is_checked_once_and_signs(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = _rsa_jwk(bits)
+    checked: list[bool] = []
+    numbers = type(rsa.generate_private_key(65537, 2048).private_numbers())
+
+    class Counted:
+        def __init__(self, **members: Any) -> None:
+            self._numbers = numbers(**members)
+
+        def private_key(self, *, unsafe_skip_rsa_key_validation: bool = False) -> rsa.RSAPrivateKey:
+            checked.append(not unsafe_skip_rsa_key_validation)
+            return self._numbers.private_key(unsafe_skip_rsa_key_validation=unsafe_skip_rsa_key_validation)
+
+    monkeypatch.setattr(rsa, "RSAPrivateNumbers", Counted)
+
+    async def play() -> None:
+        bench = await Bench().open()
+        await bench.tokens.add_key(ORGANISATION, "RS256", imported)
+        for _ in range(3):
+            token, _expires_ms = await bench.tokens.mint(ORGANISATION)
+            assert await bench.tokens.check(token) == ORGANISATION
+
+    asyncio.run(play())
+    assert checked == [True, False, False, False]
+
+
 def test_an_unknown_algorithm_makes_no_key() -> None:
     async def play() -> None:
         bench = await Bench().open()

@@ -100,7 +100,7 @@ def test_looking_at_the_page_changes_nothing(running: Gateway, server: MailServe
 
 def test_an_organisation_that_loses_its_last_address_still_takes_events(running: Gateway, server: MailServer) -> None:
     tenant = tenant_of(running)
-    tenant.category()
+    tenant.post("/api/v1/categories", {"name": "bug", "color": "#ff6b6b"})
     tenant.put("/api/v1/account", {"email": {"enabled": True, "to": [ANN]}})
     before = len(server.mails)
     assert tenant.ask("POST", "/api/v1/event", {"category": "bug"}).status == 200

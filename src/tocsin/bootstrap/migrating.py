@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from hashlib import blake2b
@@ -38,6 +39,10 @@ _BATCH_BYTES_MAX = 4 * 1024 * 1024
 _FETCHED_ROWS = 1_000
 _LANES_AT_ONCE = 10_000
 _GATE = "moving"
+_NAME = "tocsin migrate"
+"""How the server's lists name us: not as they name gateways."""
+_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Between looks for others: a connection that was closed is listed for a moment."""
 
 _BEGIN = (
     "begin isolation level read committed read write; set local synchronous_commit = on; "
@@ -63,6 +68,10 @@ _LANES = """
 select distinct destination_id, lane from delivery
 where lane is not null and (destination_id, lane) > ($1, $2) order by destination_id, lane limit $3
 """
+_OTHERS = """
+select count(*) from pg_stat_activity
+where datname = current_database() and application_name = $1 and pid <> pg_backend_pid()
+"""
 _LAST_ATTEMPT = """
 select setval('attempt_seq', newest.seq) from (select max(seq) as seq from attempt) as newest where newest.seq > 0
 """
@@ -72,7 +81,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """A table on both sides.
 
     Attributes:
-        hash: of the source's rows as they are to stand in the target, in no order; 64 hex digits.
+        hash: of the source's rows as they are to stand in the target, in no order; 32 hex digits.
     """
 
     table: str
@@ -217,7 +226,7 @@ class Target:
         last = (b"", b"")
         while lanes := [tuple(row) for row in await connection.fetch(_LANES, *last, _LANES_AT_ONCE)]:
             rows = [(lane_bucket(destination_id, lane), destination_id, lane) for destination_id, lane in lanes]
-            pass
+            await write_rows(connection, "lock_lanes", rows)
             last = lanes[-1]
         await connection.fetch(_LAST_ATTEMPT)
         # Nobody does so by itself for a table with partitions, and queries are planned by it.
@@ -305,12 +314,18 @@ async def _opened(chosen: PostgresSettings, source: Source) -> AsyncIterator[Tar
         EngineRefused: it cannot be used, or broke off meanwhile.
     """
     pool = Pool(
-        PoolSettings(dsn=chosen.dsn, connect_max_s=chosen.connect_max_s, statements_kept=chosen.statements_kept)
+        PoolSettings(
+            dsn=chosen.dsn,
+            connect_max_s=chosen.connect_max_s,
+            statements_kept=chosen.statements_kept,
+            application_name=_NAME,
+        )
     )
     await open_store(pool, fsync_needed=chosen.fsync_needed, is_moving=True)
     connection: Connection | None = None
     try:
         connection = await pool.connect()
+        await _check_alone(connection, chosen.application_name)
         began_ms = await _begun(connection, source.mark())
         yield Target(connection, began_ms, Spans(chosen.partition_ms or width_ms(chosen.retention_ms)))
     except (
@@ -326,6 +341,16 @@ async def _opened(chosen: PostgresSettings, source: Source) -> AsyncIterator[Tar
     finally:
         if connection is not None:
             connection.terminate()
+
+
+async def _check_alone(connection: Connection, name: str) -> None:
+    """Return if no process of ours uses the database: a dispatcher would send what is only half there."""
+    for pause_s in (*_PAUSES_S, None):
+        if not await connection.fetchval(_OTHERS, name):
+            return
+        if pause_s is not None:
+            await asyncio.sleep(pause_s)
+    raise EngineRefused("a gateway or a dispatcher uses the database; stop every process that does")
 
 
 async def _begun(connection: Connection, mark: bytes) -> int:

@@ -241,7 +241,13 @@ def build_use_cases(parts: Parts) -> UseCases:
     settings, clock, engine, catalog = parts.settings, parts.clock, parts.engine, parts.catalog
     plans = plan_limits(settings)
     accounts = Accounts(
-        catalog=catalog, engine=engine, vault=parts.vault, clock=clock, ids=parts.ids, plan_limits=plans
+        catalog=catalog,
+        engine=engine,
+        vault=parts.vault,
+        clock=clock,
+        ids=parts.ids,
+        plan_limits=plans,
+        transports=parts.transports,
     )
     categories = Categories(catalog=catalog, clock=clock, ids=parts.ids, plan_limits=plans)
     return UseCases(

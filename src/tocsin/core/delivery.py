@@ -137,7 +137,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         connect_ms: until connected; None when a kept connection served, or none was made.
         status_code: the answer's; None when none came.
         error_class: None when it was delivered.
-        error: one line for a person; None when it was delivered.
+        error: one line for a person; None when it was delivered, unless some of a destination's addresses refused it.
         remote_id: the remote's own id of what it received, such as a message id.
         shortened: whether the remote's limits made us cut the message.
     """

@@ -129,6 +129,11 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     failing_since_ms: int | None = None
     revision: int = 0
 
+    @property
+    def timeout_min_s(self) -> float:
+        """The least that ``timeout_s`` may be: an attempt by Apprise cannot be ended, and holds a thread after it."""
+        return 5.0 if self.transport is Transport.APPRISE else 0.1
+
 
 def is_addressed(destination: Destination) -> bool:
     """Return whether a destination can be sent to: a person's contact may have no address yet, a bot no chat."""

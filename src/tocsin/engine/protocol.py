@@ -105,8 +105,8 @@ class Engine(Protocol):
 
         False where the lease was lost: the delivery is left alone, and the attempt is kept with number 0. A lease
         counts once, so what else a batch says of it comes too late. A settled delivery of a lane lets the next one
-        go. What a remote calls a message that was delivered in a lane is kept as the lane's ``Posted``. May wait a
-        moment for company.
+        go. What a remote calls a message that was delivered in a lane is kept as the lane's ``Posted``, unless that
+        tells a newer event. May wait a moment for company.
         """
         ...
 

@@ -34,7 +34,8 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         html: the answer is a page and no JSON, as from a proxy in front of the remote; a 429 then lacks ``Via``.
         migrate_to_chat_id: of Telegram's 400: the group is a supergroup now, of this id.
         stage: of a mail, where it is refused: ``mail``, ``rcpt`` or ``data``.
-        recipient: of a mail: only this recipient is refused; the stage is then ``rcpt``.
+        recipient: of a mail: only this recipient is refused, in the next mail that is to it; the stage is then
+            ``rcpt``.
     """
 
     status: int | None = None
@@ -96,3 +97,11 @@ class Script:
     def next(self) -> Answer:
         """Take the next answer, or ``NATURAL`` where there is none."""
         return self._answers.popleft() if self._answers else NATURAL
+
+    def next_for(self, recipient: str | None) -> Answer:
+        """Take the next answer for one recipient of a mail, or for any with None; ``NATURAL`` where there is none."""
+        for place, answer in enumerate(self._answers):
+            if answer.recipient == recipient:
+                del self._answers[place]
+                return answer
+        return NATURAL

@@ -1,6 +1,7 @@
 """A fake mail server: takes every mail, and keeps it, unless a script or a missing login says otherwise.
 
-The script counts mails: each MAIL FROM takes its next answer.
+The script counts mails: each MAIL FROM takes its next answer. One for a single recipient waits until that one comes,
+and holds up none of the answers behind it.
 
 Sources: RFC 5321, sections 4.2 and 4.3; RFC 3463 for the enhanced codes.
 """
@@ -207,7 +208,7 @@ class Smtp:
         self, server: _Connection, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Begin a mail."""
-        server.answer = self.scripted.next()
+        server.answer = self.scripted.next_for(None)
         server.received = Received(at_s=self._clock.monotonic_s(), method="MAIL", target=address)
         self.arrivals.add(server.received)
         if server.answer.delay_s:
@@ -217,7 +218,7 @@ class Smtp:
         if self._login is not None and not session.authenticated:
             return self._told(server, 530, _USUAL[530])
         if server.answer.refuses and (server.answer.stage == "mail" or server.answer.status == 421):
-            return self._refuse(server)
+            return self._refuse(server, server.answer)
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return _OK
@@ -226,9 +227,15 @@ class Smtp:
         self, server: _Connection, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Take a recipient, or not."""
-        answer = server.answer
-        if answer.refuses and answer.stage == "rcpt" and answer.recipient in (None, address):
-            return self._refuse(server)
+        if server.answer.refuses and server.answer.stage == "rcpt":
+            return self._refuse(server, server.answer)
+        meant = self.scripted.next_for(address)
+        if meant.delay_s:
+            await asyncio.sleep(meant.delay_s)
+        if meant.down:
+            return server.cut()
+        if meant.refuses:
+            return self._refuse(server, meant)
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
         return _OK
@@ -236,7 +243,7 @@ class Smtp:
     async def handle_DATA(self, server: _Connection, session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Take a mail, or not."""
         if server.answer.refuses and server.answer.stage == "data":
-            return self._refuse(server)
+            return self._refuse(server, server.answer)
         raw = envelope.content
         assert isinstance(raw, bytes)
         self._taken += 1
@@ -255,9 +262,9 @@ class Smtp:
         server.answer = NATURAL
         return self._told(server, 250, f"2.0.0 OK: queued as {mail.id}")
 
-    def _refuse(self, server: _Connection) -> str:
-        status = server.answer.status or 451
-        said = self._told(server, status, server.answer.message or _USUAL.get(status, "scripted"))
+    def _refuse(self, server: _Connection, answer: Answer) -> str:
+        status = answer.status or 451
+        said = self._told(server, status, answer.message or _USUAL.get(status, "scripted"))
         if status == 421:
             # The last word on this connection, once it has been written.
             asyncio.get_running_loop().call_soon(server.say_goodbye)

@@ -288,11 +288,11 @@ class Destinations:
         return [each.secret for each in target.secrets if each.expires_ms is None or each.expires_ms > now_ms]
 
     def _check_bounds(self, spec: Destination) -> None:
-        bounds = self._bounds
+        bounds, least_s, most_s = self._bounds, spec.timeout_min_s, self._bounds.timeout_max_s
         faults = [
             (name, reason)
             for name, reason, wrong in (
-                ("timeout_s", f"0.1 to {bounds.timeout_max_s:g}", not 0.1 <= spec.timeout_s <= bounds.timeout_max_s),
+                ("timeout_s", f"{least_s:g} to {most_s:g}", not least_s <= spec.timeout_s <= most_s),
                 (
                     "concurrency",
                     f"1 to {bounds.concurrency_max}",

@@ -8,11 +8,15 @@ from contextlib import suppress
 
 from tocsin.core.delivery import LIVE, Delivery, DeliveryState
 from tocsin.core.errors import Unavailable
-from tocsin.core.identifiers import DeliveryId, OrganisationId
+from tocsin.core.identifiers import DeliveryId, EventId, OrganisationId
 from tocsin.engine.protocol import Engine
+from tocsin.engine.rows import DeliveryQuery
 
 _LOOK_AGAIN_S = 1.0
 """How often the store is asked about what nobody told of: attempts of other processes, and ones that just ended."""
+
+_PAGE = 500
+"""How many of an event's deliveries are asked for at once."""
 
 
 class _Watch:
@@ -47,11 +51,14 @@ class FirstAttempts:
     ) -> bool:
         """Wait until each delivery's first attempt ended; return whether all were delivered.
 
-        Some may have ended before: those are found in the store.
+        Some may have ended before: those are found in the store, and what has arrived by a later attempt has arrived.
+        Of no deliveries it is False at once: nobody was told.
 
         Args:
             timeout_s: an attempt that has not ended by then counts as not delivered.
         """
+        if not deliveries:
+            return False
         watch = _Watch(deliveries)
         for each in deliveries:
             self._watches.setdefault(each, []).append(watch)
@@ -67,6 +74,22 @@ class FirstAttempts:
             for each in deliveries:
                 self._forget(each, watch)
         return watch.ended.is_set() and watch.all_arrived
+
+    async def first_attempts_of(self, organisation_id: OrganisationId, event_id: EventId, timeout_s: float) -> bool:
+        """Wait in the same way for the deliveries that a stored event has.
+
+        Raises:
+            Unavailable: the store does not tell which these are.
+        """
+        query = DeliveryQuery(organisation_id=organisation_id, event_id=event_id, counted=False, with_data=False)
+        found: list[DeliveryId] = []
+        cursor: bytes | None = None
+        while True:
+            page = await self._engine.search(query, limit=_PAGE, cursor=cursor)
+            found += [row.delivery.id for row in page.rows]
+            cursor = page.next_cursor
+            if cursor is None:
+                return await self.first_attempts(organisation_id, found, timeout_s)
 
     def tell(self, delivery_id: DeliveryId, *, delivered: bool) -> None:
         """Note that a delivery's attempt ended."""

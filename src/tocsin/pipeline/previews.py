@@ -117,7 +117,7 @@ class Previews:
             destination_id=DestinationId(bytes(16)),
             date_ms=event.time_ms,
             unsubscribe=self._unsubscribe,
-        )
+        ).mail
         parts = {part.get_content_subtype(): _text_of(part) for part in mail.iter_parts()}
         headers = {header: str(value) for header, value in mail.items()}
         return {"subject": headers["Subject"], "text": parts["plain"], "html": parts["html"], "headers": headers}

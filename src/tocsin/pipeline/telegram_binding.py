@@ -51,6 +51,7 @@ class TelegramLinkLimits(msgspec.Struct, frozen=True, kw_only=True):
         poll_s: how long one request to Telegram waits for what people write to the bot.
         pause_s: the wait after a request that failed.
         open_max: links that are open at once, of all organisations.
+        organisation_max: links that are open at once, of one organisation.
         refusals_max: chats that are told that their link is not valid, while a bot is listened to.
         conflicts_max: answers in a row that somebody else is told what people write, before the links are given up.
     """
@@ -59,6 +60,7 @@ class TelegramLinkLimits(msgspec.Struct, frozen=True, kw_only=True):
     poll_s: int = 25
     pause_s: float = 3.0
     open_max: int = 100
+    organisation_max: int = 10
     refusals_max: int = 5
     conflicts_max: int = 3
 
@@ -176,7 +178,7 @@ class TelegramLinks:
         bot = self._bot_of(destination)
         if bot is None:
             raise _no_bot("the destination has no Telegram bot; give it a bot_token")
-        self._check_room(destination.id)
+        self._check_room(destination)
         try:
             name = await self._bots.username(bot)
             is_hooked = await self._bots.has_webhook(bot)
@@ -189,7 +191,7 @@ class TelegramLinks:
                 code="telegram_webhook_set",
             )
         await self._catalog.note("telegram.link_opened", {"destination": prefixed("dst", destination.id)})
-        self._check_room(destination.id)
+        self._check_room(destination)
         token = base64.urlsafe_b64encode(self._entropy(_TOKEN_BYTES)).rstrip(b"=").decode()
         # The newest stands last, so that what is forgotten first is the oldest.
         self._links.pop(destination.id, None)
@@ -347,20 +349,19 @@ class TelegramLinks:
         token = self._vault.target(destination).secret_address.get("bot_token")
         return token if isinstance(token, str) and token else None
 
-    def _check_room(self, destination_id: DestinationId) -> None:
+    def _check_room(self, destination: Destination) -> None:
         """Return if another link may be open; forget the oldest of those that are not."""
-        for link in self._links.values():
-            self._expire(link)
-        most = self._limits.open_max
-        is_open = [key for key, each in self._links.items() if each.state is LinkState.WAITING]
-        if destination_id not in is_open and len(is_open) >= most:
-            raise Conflict(f"{most} links are open already", code="telegram_link_limit_reached")
-        over = [key for key, each in self._links.items() if each.state is not LinkState.WAITING][: -most or None]
-        for key in over:
+        # A new link takes the place of the one that was open for the same destination.
+        others = [each for each in self._waiting() if each.destination_id != destination.id]
+        theirs = sum(each.organisation_id == destination.organisation_id for each in others)
+        if theirs >= self._limits.organisation_max or len(others) >= self._limits.open_max:
+            raise Conflict("as many links are open already as may be", code="telegram_link_limit_reached")
+        closed = [key for key, each in self._links.items() if each.state is not LinkState.WAITING]
+        for key in closed[: -self._limits.open_max or None]:
             del self._links[key]
 
-    def _waiting(self, bot: str) -> list[_Link]:
-        mine = [each for each in self._links.values() if each.bot == bot]
+    def _waiting(self, bot: str | None = None) -> list[_Link]:
+        mine = [each for each in self._links.values() if bot in (None, each.bot)]
         for link in mine:
             self._expire(link)
         return [each for each in mine if each.state is LinkState.WAITING]

@@ -7,10 +7,10 @@ import asyncio
 import structlog
 
 from tocsin.core.clock import Clock
-from tocsin.core.delivery import DeliveryPhase, Posted
+from tocsin.core.delivery import Attempt, Delivered, DeliveryPhase, Exchange, Posted
 from tocsin.core.destination import Destination, IncidentStyle
-from tocsin.core.event import Event
-from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, created_ms
+from tocsin.core.event import Event, Severity
+from tocsin.core.identifiers import DeliveryId, DestinationId, created_ms
 from tocsin.core.incident import Incident
 from tocsin.core.quiet_hours import may_wait, quiet_over_ms, urgent_lane
 from tocsin.engine.protocol import Engine
@@ -68,10 +68,17 @@ class Telling:
         event, destination = shipment.lease.event, shipment.target.destination
         try:
             incident = await self._incident(event)
-            posted = await self._posted(shipment, event) if incident is not None else None
+            posted = await self._standing(shipment, event) if incident is not None else None
+            if posted is not None and posted.event_id > event.id:
+                self._leave_note(shipment)
+                done(shipment, _told_by_a_later_one(self._clock.now_ms()))
+                return
             note = ""
             if over_ms is not None:
                 note = await self._note(destination, over_ms)
+            # An edit rings nobody and shows no note, so what has to be noticed is a message of its own.
+            if posted is not None and (note or await self._escalates(event, posted)):
+                posted = None
             whole = Shipment(shipment.lease, shipment.target, incident, posted, note)
             # The dispatcher knows the attempt by its lease, which is the same.
             self._transport.start(whole, done)
@@ -87,23 +94,35 @@ class Telling:
             noted = self._noted[shipment.lease.destination_id] = this
         return noted == this
 
+    def _leave_note(self, shipment: Shipment) -> None:
+        """Leave the note to the next message: of this one nothing is sent."""
+        noted = self._noted.get(shipment.lease.destination_id)
+        if noted is not None and noted[1] == shipment.lease.delivery_id:
+            del self._noted[shipment.lease.destination_id]
+
     async def _incident(self, event: Event) -> Incident | None:
         if event.incident_state is None or event.subject is None:
             return None
         (found,) = await self._engine.find(Incident, event.organisation_id, [bytes.fromhex(event.subject)])
         return found
 
-    async def _posted(self, shipment: Shipment, event: Event) -> Posted | None:
-        """Return the message that is to be edited, or None where another one is to be sent."""
+    async def _standing(self, shipment: Shipment, event: Event) -> Posted | None:
+        """Return the message that tells how the incident stands, or None where each event has one of its own."""
         destination, lane = shipment.target.destination, shipment.lease.lane
-        opens = event.subject == EventId(event.id).hex()
         edits = self._edits and destination.ordered and destination.incidents is IncidentStyle.EDIT
-        if not edits or lane is None or event.subject is None or opens:
+        if not edits or lane is None or event.subject is None:
             return None
         usual = event.subject.encode()
         keys = [destination.id + usual, destination.id + urgent_lane(usual)]
         found = [each for each in await self._engine.find(Posted, event.organisation_id, keys) if each is not None]
         return max(found, key=lambda each: each.event_id, default=None)
+
+    async def _escalates(self, event: Event, posted: Posted) -> bool:
+        """Return whether an incident has become critical since the message that stands."""
+        if event.severity is not Severity.CRITICAL:
+            return False
+        (told,) = await self._engine.find(Event, event.organisation_id, [posted.event_id])
+        return told is None or told.severity is not Severity.CRITICAL
 
     async def _note(self, destination: Destination, over_ms: int) -> str:
         """Return the line that says how much quiet hours held back; above the first message that follows them."""
@@ -122,3 +141,9 @@ class Telling:
             return f"🌙 Held back during {hours}"
         least = "" if page.total_is_exact else "at least "
         return f"🌙 {least}{page.total} messages were held back during {hours}"
+
+
+def _told_by_a_later_one(now_ms: int) -> Delivered:
+    """Return the outcome of an event of which nothing is sent, lest the message go back to how things stood."""
+    line = "(nothing was sent: a later message tells how the incident stands)"
+    return Delivered(Attempt(started_ms=now_ms, duration_ms=0, exchange=Exchange(request_line=line)))

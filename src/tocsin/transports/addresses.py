@@ -27,6 +27,9 @@ Resolve = Callable[[str], tuple[str, ...]]
 
 URL_LENGTH_MAX = 2048
 """Characters; what every proxy and server on the way can be expected to take."""
+AMBIGUOUS_IN_HOSTS = frozenset("\xdf\u1e9e\u03c2\u200c\u200d")
+"""Sharp s, final sigma and the joiners: IDNA 2003, which Python's codec writes, makes another domain of them than
+IDNA 2008 (RFC 5894, section 7.2), and what is sent could go to a stranger. The ``xn--`` form of a host is clear."""
 HOST_LENGTH_MAX = 253
 RESOLVE_BUDGET_S = 3.0
 _CHECKS_AT_ONCE = 8
@@ -219,6 +222,8 @@ def _host(six: str | None, name: str) -> tuple[str | None, str | None]:
     try:
         if six is not None:
             return six.lower(), str(IPv6Address(six.partition("%")[0]))
+        if not AMBIGUOUS_IN_HOSTS.isdisjoint(name):
+            return None, None
         host = (name if name.isascii() else name.encode("idna").decode("ascii")).lower()
         if len(host) > HOST_LENGTH_MAX or _HOST.fullmatch(host) is None:
             return None, None

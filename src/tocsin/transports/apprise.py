@@ -4,7 +4,8 @@ The URLs hold secrets, and Apprise resolves and connects by itself, past every c
 give one. What Apprise says of a failure is shown without any part of the URL.
 
 Apprise blocks, so each attempt runs in a thread, which cannot be ended from outside. One that outlasts its deadline
-is abandoned, and counted until it ends by itself: while too many are, nothing more is sent to that service.
+is abandoned, and counted until it ends by itself: while too many of one organisation are, nothing more is sent to
+that service for it, which uses up none of its retries.
 
 Source: Apprise's documentation, "Development API"; BSD-2-Clause.
 """
@@ -27,6 +28,7 @@ from tocsin.core.clock import Clock
 from tocsin.core.delivery import Attempt, Deferred, Delivered, ErrorClass, Exchange, Outcome, Rejected
 from tocsin.core.destination import MASK
 from tocsin.core.event import Severity
+from tocsin.core.identifiers import OrganisationId
 from tocsin.core.incident import IncidentState
 from tocsin.transports.apprise_services import AppriseLimits, Services
 from tocsin.transports.messages.cleaning import one_line
@@ -37,6 +39,7 @@ from tocsin.transports.messages.plain import PlainText, plain_text
 from tocsin.transports.protocol import Done, Shipment
 
 _BUSY_WAIT_S = 1.0
+_ABANDONED_WAIT_S = 10.0
 _SAID_LINES_MAX = 20
 _ERROR_UNITS_MAX = 500
 _PART_LENGTH_MIN = 4
@@ -75,7 +78,7 @@ class AppriseTransport:
         self._clock = clock
         self._limits = limits
         self._running = 0
-        self._abandoned: Counter[str] = Counter()
+        self._abandoned: Counter[tuple[OrganisationId, str]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener = _Listener()
 
@@ -139,9 +142,10 @@ class AppriseTransport:
                 told(ErrorClass.INTERNAL, "the operator has set up no such service for this organisation")
             )
         assert isinstance(name, str)
-        if self._abandoned[name] >= self._limits.abandoned_max:
+        theirs = destination.organisation_id, name
+        if self._abandoned[theirs] >= self._limits.abandoned_max:
             error = "not sent: earlier attempts at this service have not come back yet"
-            return Deferred(told(ErrorClass.TIMEOUT, error))
+            return Deferred(told(ErrorClass.TIMEOUT, error), _ABANDONED_WAIT_S, counted=False)
         if self._running >= self._limits.threads_max:
             error = "not sent: others take all the threads there are"
             return Deferred(told(ErrorClass.INTERNAL, error), _BUSY_WAIT_S, counted=False)
@@ -150,7 +154,7 @@ class AppriseTransport:
         try:
             arrived, lines = await asyncio.wait_for(asyncio.shield(answer), destination.timeout_s)
         except TimeoutError:
-            self._abandon(name, answer)
+            self._abandon(theirs, answer)
             return Deferred(told(ErrorClass.TIMEOUT, f"no answer within {destination.timeout_s:g} s"))
         said = "\n".join(_Veil(url).text(line) for line in lines)
         if arrived:
@@ -188,12 +192,14 @@ class AppriseTransport:
         threading.Thread(target=run, name="tocsin-apprise", daemon=True).start()
         return answer
 
-    def _abandon(self, name: str, answer: asyncio.Future[tuple[bool, list[str]]]) -> None:
-        self._abandoned[name] += 1
-        _log.warning("apprise_attempt_abandoned", service=name, abandoned=self._abandoned[name])
+    def _abandon(self, theirs: tuple[OrganisationId, str], answer: asyncio.Future[tuple[bool, list[str]]]) -> None:
+        self._abandoned[theirs] += 1
+        _log.warning("apprise_attempt_abandoned", service=theirs[1], abandoned=self._abandoned[theirs])
 
         def back(_answer: asyncio.Future[tuple[bool, list[str]]]) -> None:
-            self._abandoned[name] -= 1
+            self._abandoned[theirs] -= 1
+            if not self._abandoned[theirs]:
+                del self._abandoned[theirs]
 
         answer.add_done_callback(back)
 

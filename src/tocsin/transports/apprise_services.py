@@ -17,8 +17,8 @@ class AppriseLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         threads_max: attempts at once, abandoned ones that still run included.
-        abandoned_max: of these, attempts to one service that outlasted their deadline and still run; while there are
-            so many, nothing more is sent to it.
+        abandoned_max: of these, attempts of one organisation at one service that outlasted their deadline and still
+            run; while there are so many, nothing more is sent for it.
     """
 
     threads_max: int = 16

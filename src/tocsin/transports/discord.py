@@ -17,7 +17,7 @@ from tocsin.core.delivery import ErrorClass, Outcome, Rejected
 from tocsin.transports import discord_answers
 from tocsin.transports.conversation import Ask, Conversation, Veil, Verdict, crowded, put_off, remember, where
 from tocsin.transports.discord_answers import Answer
-from tocsin.transports.discord_ways import ID, MACHINE, Way, Ways
+from tocsin.transports.discord_ways import ID, Way, Ways
 from tocsin.transports.messages.composing import compose
 from tocsin.transports.messages.discord import discord_payload
 from tocsin.transports.outbound import Sends
@@ -26,6 +26,8 @@ from tocsin.transports.restraint import Refusals, Restraint
 
 REFUSALS_MAX = 5_000
 """Within ten minutes; Discord shuts a machine out at 10,000, and another process may share its address."""
+REFUSALS_SHARE = 500
+"""How many of these one organisation may cause before it is held back alone."""
 REFUSALS_WINDOW_S = 600.0
 
 _AGENT = (("User-Agent", f"DiscordBot (Tocsin, {__version__})"),)
@@ -52,7 +54,7 @@ class DiscordTransport:
         self._clock = clock
         self._ways = Ways(client, client if api_client is None else api_client, api_base)
         self._restraint = Restraint(clock)
-        self._refusals = Refusals(clock, most=REFUSALS_MAX, window_s=REFUSALS_WINDOW_S)
+        self._refusals = Refusals(clock, most=REFUSALS_MAX, share=REFUSALS_SHARE, window_s=REFUSALS_WINDOW_S)
         self._opened: dict[str, str] = {}
         self._gone: dict[tuple[str, str], None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,9 +106,14 @@ class DiscordTransport:
         left_s = self._restraint.left_s(way.limits)
         if left_s > 0:
             return put_off("not sent: Discord wants to be left alone", left_s)
-        left_s = self._refusals.left_s if way.machine == MACHINE else 0.0
+        if not way.is_at_discord:
+            return None
+        left_s = self._refusals.left_s
         if left_s > 0:
             return put_off(f"not sent: Discord refused {REFUSALS_MAX} requests of this machine", left_s)
+        left_s = self._refusals.own_left_s(way.organisation_id)
+        if left_s > 0:
+            return put_off(f"not sent: Discord refused {REFUSALS_SHARE} requests of this organisation", left_s)
         return None
 
     # -- one message ------------------------------------------------------------------------------------
@@ -188,8 +195,8 @@ class DiscordTransport:
         )
         reply = await talk.ask(way.client, asked)
         answer = discord_answers.read(reply, now_ms=self._clock.now_ms(), by_bot=way.by_bot, edits=edits, opens=opens)
-        if answer.is_refusal and way.machine == MACHINE:
-            self._refusals.note()
+        if answer.is_refusal and way.is_at_discord:
+            self._refusals.note(way.organisation_id)
         verdict = answer.verdict
         self._restraint.rest(way.address, verdict.rest_s)
         if answer.is_global:

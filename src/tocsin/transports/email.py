@@ -19,11 +19,12 @@ from tocsin.core.identifiers import DeliveryId, hex32
 from tocsin.transports.mail_addresses import MailAddress, Sender, find_mail_address
 from tocsin.transports.messages.composing import compose
 from tocsin.transports.messages.mail import mail_of, message_id
+from tocsin.transports.messages.message import Message
 from tocsin.transports.outbound import BODY_KEPT_BYTES
 from tocsin.transports.protocol import Done, Shipment
 from tocsin.transports.smtp.connections import Connections, SmtpLimits
 from tocsin.transports.smtp.faults import NO_LOGIN, SmtpFault, Stage, fault_of
-from tocsin.transports.smtp.progress import Mail, Progress
+from tocsin.transports.smtp.progress import Letter, Progress
 from tocsin.transports.smtp.sending import Sending
 from tocsin.transports.unsubscribing import UNSUBSCRIBE_PATH, UnsubscribeLinks
 
@@ -85,12 +86,13 @@ class EmailTransport:
         destination = shipment.target.destination
         progress = Progress(self._settled.get(shipment.lease.delivery_id, {}))
         started_ms, began_s = self._clock.now_ms(), self._clock.monotonic_s()
-        mails: list[Mail] = []
+        letters: list[Letter] = []
+        writer = _Writer(shipment, self._sender, self._subject, date_ms=started_ms)
         try:
-            mails = self._mails(shipment, progress, date_ms=started_ms)
-            if mails:
+            letters = self._letters(shipment, progress)
+            if letters:
                 async with asyncio.timeout(destination.timeout_s):
-                    await self._sending.send(mails, progress)
+                    await self._sending.send(letters, writer.write, progress)
         except SmtpFault as fault:
             progress.fault = fault
         except TimeoutError as error:
@@ -106,8 +108,8 @@ class EmailTransport:
             started_ms=started_ms,
             duration_ms=max(0, round((self._clock.monotonic_s() - began_s) * 1000)),
             exchange=Exchange(
-                request_line=self._request_line([address for mail in mails for _, address in mail.to]),
-                request_headers=mails[0].headers if mails else (),
+                request_line=self._request_line([address for letter in letters for _, address in letter.to]),
+                request_headers=writer.headers,
                 response_body=transcript[:BODY_KEPT_BYTES],
                 response_truncated=len(transcript) > BODY_KEPT_BYTES,
             ),
@@ -116,41 +118,28 @@ class EmailTransport:
             error_class=failure,
             error=None if error_text is None else veil.text(error_text),
             remote_id=own_id if progress.count(addresses_of(destination)) else None,
+            shortened=writer.truncated,
         )
         done(shipment, self._outcome(shipment, progress, attempt))
 
     # -- what is sent -----------------------------------------------------------------------------------
 
-    def _mails(self, shipment: Shipment, progress: Progress, *, date_ms: int) -> list[Mail]:
-        """Return the mails to those who are to be told yet."""
+    def _letters(self, shipment: Shipment, progress: Progress) -> list[Letter]:
+        """Return who are to be told yet, those together who get the same mail."""
+        destination = shipment.target.destination
         left: list[tuple[str, MailAddress]] = []
-        for text in progress.left(addresses_of(shipment.target.destination)):
+        for text in progress.left(addresses_of(destination)):
             address = find_mail_address(text)
             if address is None:
                 progress.rule_out([text], "is no address that can be written")
             else:
                 left.append((text, address))
         if self._links.makes_links:
-            groups = [[each] for each in left]
-        else:
-            # A server that takes no other addresses than ASCII is to have the mail to these.
-            groups = [[each for each in left if each[1].is_ascii is is_ascii] for is_ascii in (True, False)]
-        return [self._mail(shipment, group, date_ms) for group in groups if group]
-
-    def _mail(self, shipment: Shipment, to: Sequence[tuple[str, MailAddress]], date_ms: int) -> Mail:
-        destination, event = shipment.target.destination, shipment.lease.event
-        mail = mail_of(
-            compose(event, shipment.incident, shipment.note),
-            sender=self._sender,
-            to=[address for _, address in to],
-            subject=self._subject,
-            event_id=event.id,
-            destination_id=destination.id,
-            date_ms=date_ms,
-            unsubscribe=self._links.link(destination.organisation_id, destination.id, to[0][0]),
-        )
-        shown = tuple((name, _masked(name, str(value))) for name, value in mail.items())
-        return Mail(tuple(to), shown, mail.as_bytes())
+            owner = destination.organisation_id, destination.id
+            return [Letter((each,), self._links.link(*owner, each[0])) for each in left]
+        # A server that takes no other addresses than ASCII is to have the mail to these.
+        groups = [tuple(each for each in left if each[1].is_ascii is is_ascii) for is_ascii in (True, False)]
+        return [Letter(group) for group in groups if group]
 
     def _request_line(self, to: Sequence[MailAddress]) -> str:
         shown = [f"RCPT TO:<{each.text}>" for each in to[:_SHOWN_ADDRESSES_MAX]]
@@ -173,7 +162,7 @@ class EmailTransport:
         self._remember(delivery_id, progress.settled)
         if fault is None or (fault.stage.is_about_mail and fault.code != NO_LOGIN):
             return Deferred(attempt)
-        if fault.stage is Stage.QUEUE:
+        if fault.stage.is_ours:
             return Deferred(attempt, _UNSENT_WAIT_S, counted=False)
         # The server, or our account there, is of no use now. That says nothing against anybody's address.
         return Deferred(attempt, self._limits.wait_s, counted=False)
@@ -197,6 +186,45 @@ class EmailTransport:
             )
 
 
+class _Writer:
+    """Writes the mails of one attempt, one at a time.
+
+    Attributes:
+        headers: of the first one, as they may be shown.
+        truncated: whether anything of the message was cut or left out.
+    """
+
+    def __init__(self, shipment: Shipment, sender: Sender, subject: str, *, date_ms: int) -> None:
+        self.headers: tuple[tuple[str, str], ...] = ()
+        self.truncated = False
+        self._shipment = shipment
+        self._sender = sender
+        self._subject = subject
+        self._date_ms = date_ms
+        self._message: Message | None = None
+
+    def write(self, letter: Letter) -> bytes:
+        """Return the whole of a mail."""
+        shipment = self._shipment
+        event = shipment.lease.event
+        if self._message is None:
+            self._message = compose(event, shipment.incident, shipment.note)
+        written = mail_of(
+            self._message,
+            sender=self._sender,
+            to=[address for _, address in letter.to],
+            subject=self._subject,
+            event_id=event.id,
+            destination_id=shipment.target.destination.id,
+            date_ms=self._date_ms,
+            unsubscribe=letter.unsubscribe,
+        )
+        if not self.headers:
+            self.headers = tuple((name, _masked(name, str(value))) for name, value in written.mail.items())
+        self.truncated |= written.truncated
+        return written.mail.as_bytes()
+
+
 def addresses_of(destination: Destination) -> list[str]:
     """Return whom a destination tells by mail."""
     given = destination.address.get("to")
@@ -204,11 +232,12 @@ def addresses_of(destination: Destination) -> list[str]:
 
 
 def _failure(destination: Destination, progress: Progress) -> tuple[ErrorClass | None, str | None]:
-    """Return why not all that could be told have been, or None twice."""
+    """Return why not all that could be told have been; of a mail that is told, only who has refused it for good."""
     addresses = addresses_of(destination)
     if not progress.left(addresses):
-        if progress.count(addresses):
-            return None, None
+        count = progress.count(addresses)
+        if count:
+            return None, None if count == len(addresses) else progress.refusals(addresses)
         return progress.refusal_class, progress.refusals(addresses)
     if progress.fault is not None:
         return progress.fault.error_class, progress.fault.error

@@ -6,6 +6,8 @@ import re
 
 import msgspec
 
+from tocsin.transports.addresses import AMBIGUOUS_IN_HOSTS
+
 _LOCAL = re.compile(
     r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\xa0])+(?:\.(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\xa0])+)*"
 )
@@ -56,6 +58,8 @@ def find_mail_address(text: str) -> MailAddress | None:
     if _LOCAL.fullmatch(local) is None or _ENCODED in local or not local.isprintable():
         return None
     if not host.isascii():
+        if not AMBIGUOUS_IN_HOSTS.isdisjoint(host):
+            return None
         try:
             host = host.encode("idna").decode()
         except UnicodeError:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from tocsin.core.clock import Clock
+from tocsin.core.identifiers import OrganisationId
 
 _RESTS_MAX = 4096
 
@@ -69,23 +70,43 @@ class Restraint:
 class Refusals:
     """Counts the refusals for which a remote would shut this machine out, and says when to stop before it does.
 
+    Who causes more than a share of them is stopped alone, before everybody is. No more is kept than ``most`` of them.
+
     Args:
         most: how many there may be within the window.
+        share: how many of them one organisation may cause.
         window_s: how long each counts.
     """
 
-    def __init__(self, clock: Clock, *, most: int, window_s: float) -> None:
+    def __init__(self, clock: Clock, *, most: int, share: int, window_s: float) -> None:
         self._clock = clock
+        self._most = most
+        self._share = share
         self._window_s = window_s
-        self._at_s: deque[float] = deque(maxlen=most)
+        self._all: deque[tuple[float, OrganisationId]] = deque()
+        self._own: dict[OrganisationId, deque[float]] = {}
 
-    def note(self) -> None:
-        """Count one."""
-        self._at_s.append(self._clock.monotonic_s())
+    def note(self, organisation_id: OrganisationId) -> None:
+        """Count one that an organisation caused."""
+        now_s = self._clock.monotonic_s()
+        while self._all and (len(self._all) >= self._most or self._all[0][0] + self._window_s <= now_s):
+            _, forgotten_id = self._all.popleft()
+            own = self._own[forgotten_id]
+            own.popleft()
+            if not own:
+                del self._own[forgotten_id]
+        self._all.append((now_s, organisation_id))
+        self._own.setdefault(organisation_id, deque()).append(now_s)
 
     @property
     def left_s(self) -> float:
-        """How long nothing may be sent; 0 while anything may."""
-        if len(self._at_s) < (self._at_s.maxlen or 0):
-            return 0.0
-        return max(0.0, self._at_s[0] + self._window_s - self._clock.monotonic_s())
+        """How long nobody may send anything; 0 while anybody may."""
+        return self._rest_s(self._all[0][0]) if len(self._all) >= self._most else 0.0
+
+    def own_left_s(self, organisation_id: OrganisationId) -> float:
+        """Return how long an organisation may send nothing for what it caused itself; 0 while it may."""
+        own = self._own.get(organisation_id, ())
+        return self._rest_s(own[len(own) - self._share]) if len(own) >= self._share else 0.0
+
+    def _rest_s(self, since_s: float) -> float:
+        return max(0.0, since_s + self._window_s - self._clock.monotonic_s())

@@ -238,6 +238,7 @@ def test_mail_addresses_are_read() -> None:
         ("email", {"to": "a@example.com"}, ["address.to"]),
         ("email", {"to": ["a@example.com", "b", 3]}, ["address.to[1]", "address.to[2]"]),
         ("email", {"to": ["a@example.com"] * 21}, ["address.to"]),
+        ("email", {"to": ["stra\xdfe@example.com", "a@stra\xdfe.example"]}, ["address.to[1]"]),
         ("mailbox", {"device_key": " "}, ["address.device_key"]),
         ("mailbox", {"device_key": "d", "url": "u"}, ["address.url"]),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from tocsin.core.destination import Destination, Transport
+from tocsin.core.errors import Unprocessable
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, IdSequence
 from tocsin.core.organisation import Organisation
@@ -41,7 +42,8 @@ class StandingClock:
 class House:
     """Accounts over a real engine."""
 
-    def __init__(self, engine: SqliteEngine) -> None:
+    def __init__(self, engine: SqliteEngine, transports: Collection[Transport] = tuple(Transport)) -> None:
+        self.engine = engine
         self.catalog = Catalog(engine)
         self.accounts = Accounts(
             catalog=self.catalog,
@@ -50,6 +52,7 @@ class House:
             clock=StandingClock(),
             ids=IdSequence(os.urandom),
             plan_limits=PLAN_LIMITS,
+            transports=transports,
         )
 
     async def set(self, account: Account) -> None:
@@ -155,5 +158,24 @@ def test_what_a_remote_told_of_an_address_is_forgotten_with_it_and_with_nothing_
         await house.set(Account(telegram=TelegramContact(enabled=True, bot_token="2:z", chat_id="6")))
         assert house.found(Transport.TELEGRAM).learned == {}
         assert house.found(Transport.TELEGRAM).quiet_hours == quiet, "an account has no word for them"
+
+    play(tmp_path, scene)
+
+
+def test_a_contact_without_its_transport_can_be_kept_but_neither_enabled_nor_counted(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.set(Account(email=EMAIL))
+        without = House(house.engine, (Transport.DISCORD, Transport.TELEGRAM))
+        await without.catalog.refresh()
+        assert without.unreachable() is Transport.DISCORD
+        with pytest.raises(Unprocessable) as refused:
+            await without.set(Account(discord=DISCORD, email=EMAIL))
+        assert refused.value.code == "transport_unavailable"
+        assert [name for name, _ in refused.value.fields] == ["email.enabled"]
+        with pytest.raises(Unprocessable):
+            await without.set(Account(email=EmailContact(enabled=True)))
+        await without.set(Account(discord=DISCORD, email=EmailContact(to=EMAIL.to)))
+        assert without.accounts.get(DEFAULT_ORGANISATION).email == EmailContact(to=EMAIL.to)
+        assert without.unreachable() is None
 
     play(tmp_path, scene)

@@ -34,6 +34,25 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "command": ("</deploy prod:42>", f"<{Z}/deploy prod:42>", f"<{Z}/deploy prod:42>", "</deploy prod:42>"),
     "place": ("<id:customize>", f"<{Z}id:customize>", f"<{Z}id:customize>", "<id:customize>"),
     "member of a Telegram chat": ("ask @alice_b", "ask @alice_b", "ask @alice_b", f"ask @{Z}alice_b"),
+    "command to a bot": ("/ban@GroupBot 7", "/ban@GroupBot 7", "/ban@GroupBot 7", f"/{Z}ban@GroupBot 7"),
+    "commands": (
+        "a (/stop), /a_1. é/x",
+        "a (/stop), /a_1. é/x",
+        "a (/stop), /a_1. é/x",
+        f"a (/{Z}stop), /{Z}a_1. é/x",
+    ),
+    "paths and addresses": (
+        "/var/log/x and/or https://a.example/b-/c 1/2",
+        "/var/log/x and/or https://a.example/b-/c 1/2",
+        "/var/log/x and/or https://a.example/b-/c 1/2",
+        "/var/log/x and/or https://a.example/b-/c 1/2",
+    ),
+    "command that passes for part of an address": (
+        "http://x/,/ban@Bot",
+        "http://x/,/ban@Bot",
+        "http://x/,/ban@Bot",
+        f"http://x/,/{Z}ban@Bot",
+    ),
     "mail address": ("bob@example.com", "bob@example.com", "bob@example.com", "bob@example.com"),
     "masked link": (
         "[a](https://b.example)",

@@ -47,7 +47,7 @@ def made(shown: Message, **options: Any) -> EmailMessage:
         "destination_id": DESTINATION,
         "date_ms": TIME_MS,
     }
-    data = mail_of(shown, **given | options).as_bytes()
+    data = mail_of(shown, **given | options).mail.as_bytes()
     assert max(len(line) for line in data.split(b"\r\n")) <= 998
     assert b"\n" not in data.replace(b"\r\n", b"")
     return email.message_from_bytes(data, policy=email.policy.default)
@@ -124,7 +124,7 @@ def test_long_headers_that_programs_read_are_not_encoded() -> None:
         destination_id=DESTINATION,
         date_ms=TIME_MS,
         unsubscribe=LINK,
-    ).as_bytes()
+    ).mail.as_bytes()
     assert f"\r\nList-Unsubscribe: <{LINK}>\r\n".encode() in data
     assert b"=?" not in data
     assert re.search(rb"\r\nReferences: <[0-9a-f]{32}@a{60}\.b{60}\.example>\r\n", data)
@@ -338,6 +338,7 @@ def test_a_mail_has_a_bound_and_says_what_is_left_out() -> None:
         ("ann@a.example", "ann@a.example"),
         ("a.b+c_d-e!#$%&'*/^`{|}~@A.example", "a.b+c_d-e!#$%&'*/^`{|}~@A.example"),
         ("ann@b\u00fccher.example", "ann@xn--bcher-kva.example"),
+        ("ann@xn--strae-oqa.example", "ann@xn--strae-oqa.example"),
         ("j\u00f6rg@a.example", "j\u00f6rg@a.example"),
         ("tocsin@localhost", "tocsin@localhost"),
         *[
@@ -345,7 +346,8 @@ def test_a_mail_has_a_bound_and_says_what_is_left_out() -> None:
             for each in (
                 "", "@", "a@", "@b", "a@b@c", ".a@b", "a.@b", "a..b@c", "a b@c", "a@b c", '"a"@b', "a@[1.2.3.4]",
                 "a@b.", "a@-b", "a\n@b", "a@b\n", "=?q?@b", "a=?b@c", "a@b..c", "a\u202e@b", "a\x00@b", "<a@b>",
-                "a" * 65 + "@b", "a@" + "b." * 140 + "c",
+                "a" * 65 + "@b", "a@" + "b." * 140 + "c", "a@stra\u00dfe.example", "a@STRA\u1e9eE.example",
+                "a@\u03b1\u03c2.example", "a@b\u200cc.example", "a@b\u200dc.example",
             )
         ],
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tocsin.transports.messages.cutting import units
 from tocsin.transports.messages.message import Field, Message, Template
 from tocsin.transports.messages.plain import BODY_MAX, TITLE_MAX, plain_text
@@ -53,6 +55,28 @@ def test_a_senders_lines_stand_behind_the_margin() -> None:
         "a\n  host: forged\n  more\n\nna me: x\n  host: forged\n\u2014: \u2014\n\n1970-01-01T00:00:00.000Z"
     )
     assert not told.truncated
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("@everyone, @here", "@\u200beveryone, @\u200bhere"),
+        ("<@123456789012345678> <@&42> <#42>", "<\u200b@123456789012345678> <\u200b@&42> <\u200b#42>"),
+        ("<!channel>", "<\u200b!channel>"),
+        ("[bank](https://b.example)", "[bank]\u200b(https://b.example)"),
+        ("<https://b.example|bank>", "<\u200bhttps://b.example|bank>"),
+        ("bob@example.com <b> <https://a.example> [a] (b)", "bob@example.com <b> <https://a.example> [a] (b)"),
+    ],
+)
+def test_nobody_is_mentioned_and_no_link_hides_its_address(text: str, shown: str) -> None:
+    told = plain_text(made(heading=text, text=text, note=text, footer=text, fields=(Field(text, text),)))
+    assert told.title == f"\U0001f514 {shown}"
+    assert told.body == f"{shown}\n\n{shown}\n\n{shown}: {shown}\n\n1970-01-01T00:00:00.000Z\n{shown}"
+
+
+def test_what_is_cut_or_cleaned_mentions_nobody_either() -> None:
+    told = plain_text(made(heading="h" * 600, text="@\u202eeveryone [a]\u2066(b)"))
+    assert told.body.startswith("@\u200beveryone [a]\u200b(b)\n")
 
 
 def test_lengths_have_bounds() -> None:

@@ -21,21 +21,22 @@ class Arrival(NamedTuple):
 
     Attributes:
         message_id: its ``webhook-id``.
-        signed: whether its signature is right.
+        signed: whether its signature is right; None where it has none, as a chat's webhook is sent none.
     """
 
     method_and_path: str
     message_id: str | None
-    signed: bool
+    signed: bool | None
     body: bytes
 
 
 def print_arrival(arrival: Arrival) -> None:
     """Print a line about a request."""
-    verdict = "signature right" if arrival.signed else "SIGNATURE WRONG"
+    verdict = {True: "signature right", False: "SIGNATURE WRONG", None: "not signed"}[arrival.signed]
+    told = "  ".join(filter(None, (arrival.method_and_path, arrival.message_id, verdict)))
     shown = arrival.body[:_BODY_SHOWN_BYTES].decode("utf-8", "replace")
     more = "..." if len(arrival.body) > _BODY_SHOWN_BYTES else ""
-    click.echo(f"--> {arrival.method_and_path}  {arrival.message_id}  {verdict}  {shown}{more}")
+    click.echo(f"--> {told}  {shown}{more}")
     sys.stdout.flush()
 
 
@@ -82,7 +83,9 @@ class Receiver:
         finally:
             writer.close()
 
-    def _signed(self, headers: dict[str, str], body: bytes) -> bool:
+    def _signed(self, headers: dict[str, str], body: bytes) -> bool | None:
+        if "webhook-id" not in headers and "webhook-signature" not in headers:
+            return None
         timestamp = headers.get("webhook-timestamp", "")
         if not timestamp.isdecimal():
             return False

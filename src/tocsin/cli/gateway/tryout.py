@@ -16,7 +16,7 @@ from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, ChannelId, KeyId, crockford, prefixed
 from tocsin.core.organisation import Category, Channel
 from tocsin.core.retry import PROMPTJANG
-from tocsin.pipeline.account import EmailContact
+from tocsin.pipeline.account import DiscordContact
 from tocsin.pipeline.destinations import DestinationSpec
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _NAME = "try-out"
 _CATEGORY = "bug"
+_CHAT_PATH = "/try-out-chat"
+"""Stands for a Discord channel, at the receiver."""
 _FROM_ANYWHERE = (Dialect.PUSHGO, Dialect.PINGPILOT, Dialect.BUILDABLE, Dialect.NATIVEFRAME)
 
 
@@ -85,7 +87,7 @@ async def _make_samples(parts: Parts, use: UseCases, receiver_url: str) -> Sampl
         created_ms=now_ms,
     )
     await parts.catalog.save(channel)
-    await _let_pingpilot_in(parts, use, now_ms)
+    await _let_pingpilot_in(parts, use, now_ms, f"{receiver_url}{_CHAT_PATH}")
     everything = DestinationSpec(
         name=_NAME,
         transport=Transport.WEBHOOK,
@@ -107,7 +109,7 @@ async def _make_samples(parts: Parts, use: UseCases, receiver_url: str) -> Sampl
     return Samples(crockford(channel.id), password, endpoint, endpoint_secret, (secret, endpoint_secret))
 
 
-async def _let_pingpilot_in(parts: Parts, use: UseCases, now_ms: int) -> None:
+async def _let_pingpilot_in(parts: Parts, use: UseCases, now_ms: int, chat_url: str) -> None:
     """PingPilot takes events of known categories only, and only where somebody would be told."""
     if parts.catalog.find_category(DEFAULT_ORGANISATION, _CATEGORY) is None:
         bug = Category(
@@ -119,12 +121,23 @@ async def _let_pingpilot_in(parts: Parts, use: UseCases, now_ms: int) -> None:
             created_ms=now_ms,
         )
         await parts.catalog.save(bug)
-    if use.accounts.unreachable(DEFAULT_ORGANISATION) is not None:
+    if use.accounts.unreachable(DEFAULT_ORGANISATION) is not None or _tells_an_earlier_receiver(parts):
         account = use.accounts.get(DEFAULT_ORGANISATION)
-        email = EmailContact(enabled=True, to=("you@example.com",))
-        await use.accounts.replace(
-            DEFAULT_ORGANISATION, msgspec.structs.replace(account, email=email), may_change_plan=False
+        chat = DiscordContact(enabled=True, webhook_url=chat_url)
+        # Data from where there was a mail server may enable email; without one nothing enables it.
+        email = msgspec.structs.replace(
+            account.email, enabled=account.email.enabled and Transport.EMAIL in parts.transports
         )
+        wanted = msgspec.structs.replace(account, discord=chat, email=email)
+        await use.accounts.replace(DEFAULT_ORGANISATION, wanted, may_change_plan=False)
+
+
+def _tells_an_earlier_receiver(parts: Parts) -> bool:
+    """Return whether the account's Discord contact is the receiver of an earlier try-out."""
+    found = parts.catalog.find_named_destination(DEFAULT_ORGANISATION, Dialect.PINGPILOT, Transport.DISCORD.value)
+    if found is None:
+        return False
+    return str(parts.vault.target(found).secret_address.get("webhook_url", "")).endswith(_CHAT_PATH)
 
 
 def curl_lines(base_url: str, key: str, samples: Samples) -> list[tuple[str, str]]:

@@ -62,19 +62,24 @@ def send(
     )
     stored = answer.json.get("eventId") if answer.status == 500 and answer.body[:1] == b"{" else None
     if stored is not None:
-        session.out.record({"event_id": stored, "status": "not delivered yet"})
-        session.out.warn(f"{stored} is stored, but not every destination has it yet; it goes on being tried")
-        click.get_current_context().exit(PARTIAL)
-    event_id = session.api.checked(answer).json["eventId"]
-    status, fault = ("delivered" if wait_s else "accepted"), None
-    deliveries = answer.headers.get("tocsin-deliveries")
-    if wait_s and deliveries is None:
-        status = "repeated"
-        fault = f"{event_id} was stored by an earlier request; tocsin events get {event_id} shows what became of it"
-    elif wait_s and deliveries == "0":
-        status = "told to nobody"
-        fault = f"{event_id} is stored and told to nobody: it matches no destination that this gateway can send to"
-    session.out.record({"event_id": event_id, "status": status})
-    if fault is not None:
+        status, fault = _not_delivered(stored, answer.headers.get("tocsin-deliveries"))
+        session.out.record({"event_id": stored, "status": status})
         session.out.warn(fault)
         click.get_current_context().exit(PARTIAL)
+    event_id = session.api.checked(answer).json["eventId"]
+    session.out.record({"event_id": event_id, "status": "delivered" if wait_s else "accepted"})
+
+
+def _not_delivered(event_id: str, deliveries: str | None) -> tuple[str, str]:
+    """Return the status of an event that not everybody was told of, and what is said of it.
+
+    Args:
+        deliveries: how many it has; None where an earlier request stored it.
+    """
+    if deliveries is None:
+        shows = f"tocsin events get {event_id} shows what became of it"
+        return "repeated", f"{event_id} was stored by an earlier request, and not every destination has it; {shows}"
+    if deliveries == "0":
+        nobody = "it matches no destination that this gateway can send to"
+        return "told to nobody", f"{event_id} is stored and told to nobody: {nobody}"
+    return "not delivered yet", f"{event_id} is stored, but not every destination has it yet; it goes on being tried"

@@ -54,7 +54,7 @@ def _error(status: int, codes: tuple[str, ...]) -> Answer:
     if status == 500:
         undelivered = record({"message": always("Error processing event"), "eventId": identifier("evt")})
         return Answer(
-            description="With `wait`, the event is stored and a first attempt failed; else a fault of the gateway.",
+            description="With `wait`: stored, but not told at the first attempt or to nobody; else a fault of ours.",
             schema=either(undelivered, error),
         )
     return Answer(description=f"Refused: {', '.join(codes)}.", schema=error)

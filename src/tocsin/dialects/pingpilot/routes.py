@@ -21,7 +21,7 @@ from tocsin.core.errors import (
     Unprocessable,
 )
 from tocsin.core.event import Dialect, Draft, IdempotencyKey, idempotency_key
-from tocsin.core.identifiers import DeliveryId, OrganisationId, digest, prefixed
+from tocsin.core.identifiers import DeliveryId, EventId, OrganisationId, digest, prefixed
 from tocsin.core.organisation import Category, Scope
 from tocsin.dialects import strict_json
 from tocsin.dialects.pingpilot.schema import issues_of, message_of
@@ -63,8 +63,12 @@ class FirstAttempts(Protocol):
         """Return whether every one of these deliveries was delivered by its first attempt.
 
         Returns once each first attempt has ended, or False after ``timeout_s``. Called after the event is stored, so
-        that some may have ended already, or all; the answer holds for those too. Of no deliveries it is True at once.
+        that some may have ended already, or all; the answer holds for those too. Of no deliveries it is False.
         """
+        ...
+
+    async def first_attempts_of(self, organisation_id: OrganisationId, event_id: EventId, timeout_s: float) -> bool:
+        """Return the same of the deliveries that a stored event has; one that arrived later has arrived, too."""
         ...
 
 
@@ -159,9 +163,14 @@ class PingPilot:
         except QuotaExhausted as error:
             raise _used_up(now_ms) from error
         event_id = prefixed("evt", receipt.event_id)
-        if wait_s and not await self._first_attempts.first_attempts(organisation_id, receipt.deliveries, wait_s):
+        if wait_s and not await self._all_told(organisation_id, receipt, wait_s):
             return json_response(500, {"message": _NOT_DELIVERED, "eventId": event_id}, _told(receipt))
         return json_response(200, {"message": _DONE, "eventId": event_id}, _told(receipt))
+
+    async def _all_told(self, organisation_id: OrganisationId, receipt: Receipt, wait_s: float) -> bool:
+        if receipt.repeated:
+            return await self._first_attempts.first_attempts_of(organisation_id, receipt.event_id, wait_s)
+        return await self._first_attempts.first_attempts(organisation_id, receipt.deliveries, wait_s)
 
     def errors(self, _request: Request, error: TocsinError) -> Response:
         """Tell an error in PingPilot's form."""

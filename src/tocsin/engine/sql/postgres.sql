@@ -261,6 +261,7 @@ insert into posted (bucket, destination_id, lane, organisation_id, event_id, rem
 select * from unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[])
 on conflict (bucket, destination_id, lane) do update
 set organisation_id = excluded.organisation_id, event_id = excluded.event_id, remote_id = excluded.remote_id
+where posted.event_id <= excluded.event_id
 
 -- name: promote_lanes
 -- Lets the first of each lane's waiting ones go, unless another is on its way.

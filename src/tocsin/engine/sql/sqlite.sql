@@ -139,6 +139,7 @@ returning delivery.id, delivery.lease
 insert into posted (destination_id, lane, bucket, organisation_id, event_id, remote_id)
 values {rows:6}
 on conflict (destination_id, lane) do update set event_id = excluded.event_id, remote_id = excluded.remote_id
+where posted.event_id <= excluded.event_id
 
 -- name: posted_of_organisation
 select destination_id, lane, event_id, remote_id from posted

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tocsin.core.destination import MASK
+from tocsin.transports.addresses import AMBIGUOUS_IN_HOSTS
 
 URL_CHARACTERS_MAX = 2048
 TOKEN_CHARACTERS_MAX = 256
@@ -65,6 +66,8 @@ def _chat_fault(chat_id: str | int) -> str | None:
 def _to_fault(addresses: tuple[str, ...]) -> str | None:
     if len(addresses) > MAIL_ADDRESSES_MAX:
         return f"must be at most {MAIL_ADDRESSES_MAX} addresses"
+    if not all(AMBIGUOUS_IN_HOSTS.isdisjoint(address.rpartition("@")[2]) for address in addresses):
+        return "must have hosts without \xdf, \u03c2 and joiners, which name two domains; write them as xn--..."
     if all(_is_mail_address(address) for address in addresses):
         return None
     return f"must be mail addresses, each name@host of at most {MAIL_ADDRESS_BYTES_MAX} bytes"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from tocsin.core.destination import (
     Filter,
     Transport,
 )
-from tocsin.core.errors import InvalidRequest, NotPermitted
+from tocsin.core.errors import InvalidRequest, NotPermitted, Unprocessable
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DestinationId, IdSequence, OrganisationId
 from tocsin.core.quota import Plan, PlanLimits, QuotaCharge
@@ -102,6 +102,9 @@ class Accounts:
     Each way to the people is a destination of origin PingPilot, named after its transport. One that is not
     configured, or only half, has an empty address, by which routing knows to leave it out; what there is of a half
     one lies in its sealed part.
+
+    Args:
+        transports: what this gateway has: a contact of any other is kept, and nobody is told by it.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class Accounts:
         clock: Clock,
         ids: IdSequence,
         plan_limits: Mapping[Plan, PlanLimits],
+        transports: Collection[Transport],
     ) -> None:
         self._catalog = catalog
         self._engine = engine
@@ -120,6 +124,7 @@ class Accounts:
         self._clock = clock
         self._ids = ids
         self._plan_limits = plan_limits
+        self._transports = transports
 
     # -- before an event --------------------------------------------------------------------------------
 
@@ -127,10 +132,11 @@ class Accounts:
         """Return the transport that must be configured before events are taken, or None when all is well.
 
         Discord where it is enabled without an address, and where nobody at all would be told; else Telegram where it
-        is enabled without an address. Email without an address counts as not enabled. A contact that Tocsin disabled
-        by itself, for its address has gone, counts as enabled: nobody asked for fewer ways to be told.
+        is enabled without an address. Email without an address counts as not enabled, and so does any contact whose
+        transport this gateway does not have. A contact that Tocsin disabled by itself, for its address has gone,
+        counts as enabled: nobody asked for fewer ways to be told.
         """
-        discord, telegram, email = (self._find(organisation_id, transport) for transport in CONTACTS)
+        discord, telegram, email = (self._reaching(organisation_id, transport) for transport in CONTACTS)
         if discord is not None and _is_wanted(discord):
             if not discord.address:
                 return Transport.DISCORD
@@ -183,6 +189,7 @@ class Accounts:
 
         Raises:
             InvalidRequest: ``fields`` says what breaks a rule; nothing is stored.
+            Unprocessable: ``transport_unavailable``: a contact is enabled that this gateway cannot reach.
             NotPermitted: ``plan_change_forbidden``.
             Conflict: the account was changed meanwhile.
         """
@@ -192,6 +199,7 @@ class Accounts:
             ops += self._contact_ops(organisation_id, transport, getattr(account, transport.value), faults)
         if faults:
             raise InvalidRequest(" ".join(faults[0]), fields=tuple(faults))
+        self._check_transports(account)
         organisation = self._catalog.organisation(organisation_id)
         if account.plan not in (None, organisation.plan):
             if not may_change_plan:
@@ -206,6 +214,18 @@ class Accounts:
 
     def _find(self, organisation_id: OrganisationId, transport: Transport) -> Destination | None:
         return self._catalog.find_named_destination(organisation_id, Dialect.PINGPILOT, transport.value)
+
+    def _reaching(self, organisation_id: OrganisationId, transport: Transport) -> Destination | None:
+        return self._find(organisation_id, transport) if transport in self._transports else None
+
+    def _check_transports(self, account: Account) -> None:
+        missing = [each for each in CONTACTS if each not in self._transports and getattr(account, each.value).enabled]
+        if missing:
+            raise Unprocessable(
+                f"the transport {missing[0].value} is not available on this gateway",
+                code="transport_unavailable",
+                fields=tuple((f"{each.value}.enabled", "must be false without this transport") for each in missing),
+            )
 
     def _shown(self, organisation_id: OrganisationId, transport: Transport) -> dict[str, Any]:
         """Return a contact's fields as a person may see them."""

@@ -6,7 +6,7 @@ import msgspec
 
 from tocsin.core.delivery import DeliveryState, Lease, Posted
 from tocsin.core.identifiers import DestinationId, OrganisationId
-from tocsin.engine.rows import Finished, RetryAt, Settlement
+from tocsin.engine.rows import AmendmentResult, Finished, Retry, RetryAt, Settlement
 from tocsin.testing.engine_contract.stage import RETENTION_MS, Stage, scenario
 
 LANE = b"subject"
@@ -84,6 +84,21 @@ class PostedContract:
         assert not await _tell(stage, stale, "m-1")
         for destination in (plain, failing, silent, late):
             assert await _posted(stage, destination) is None
+
+    @scenario
+    async def test_an_older_event_that_is_sent_again_does_not_take_its_place(self, stage: Stage) -> None:
+        destination = stage.destination()
+        older, newer = stage.new(destination, lane=LANE), stage.new(destination, lane=LANE)
+        await stage.store(older, newer)
+        for remote_id in ("m-1", "m-2"):
+            assert await _tell(stage, await stage.claim_one(), remote_id)
+        delivery_id = older.deliveries[0].id
+        (result,) = await stage.engine.amend([Retry(stage.organisation, delivery_id, stage.clock.now_ms())])
+        assert result is AmendmentResult.DONE
+        assert await _tell(stage, await stage.claim_one(), "m-3")
+        found = await _posted(stage, destination)
+        assert found is not None
+        assert (found.event_id, found.remote_id) == (newer.event.id, "m-2")
 
     @scenario
     async def test_it_goes_with_its_event(self, stage: Stage) -> None:

@@ -20,6 +20,7 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+import msgspec
 
 from tocsin.core.event import Severity
 from tocsin.core.identifiers import DestinationId, EventId, digest, hex32, prefixed
@@ -47,6 +48,17 @@ _CLOSED_PREFIX = "Closed: "
 _INDENT = "  "
 
 
+class WrittenMail(msgspec.Struct, frozen=True):
+    """A mail, ready to be sent.
+
+    Attributes:
+        truncated: whether anything of the message was cut or left out.
+    """
+
+    mail: EmailMessage
+    truncated: bool
+
+
 def mail_of(
     message: Message,
     *,
@@ -57,7 +69,7 @@ def mail_of(
     destination_id: DestinationId,
     date_ms: int,
     unsubscribe: str | None = None,
-) -> EmailMessage:
+) -> WrittenMail:
     """Return the mail that tells a message, fit for any server: all its bytes are ASCII, unless an address is not.
 
     Args:
@@ -84,8 +96,9 @@ def mail_of(
         mail["List-Unsubscribe"] = f"<{unsubscribe}>"
         if unsubscribe.startswith("https://"):
             mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    _write(mail, _Shown(message, title, unsubscribe), boundary=own_id)
-    return mail
+    shown = _Shown(message, title, unsubscribe)
+    _write(mail, shown, boundary=own_id)
+    return WrittenMail(mail, shown.truncated)
 
 
 def message_id(sender: Sender, destination_id: DestinationId, key: str) -> str:
@@ -134,11 +147,12 @@ class _Shown:
     """What the parts of a mail show, cleaned and within their bounds."""
 
     def __init__(self, message: Message, subject: str, unsubscribe: str | None) -> None:
+        self.truncated = message.shortened
         self.subject = subject
         self.unsubscribe = unsubscribe
         self.color = f"#{message.color:06x}"
         self.note = _looked_at(message.note, HEADING_MAX).strip()
-        self.heading = _line(f"{message.emoji} {message.heading}".strip(), HEADING_MAX)
+        self.heading = self._line(f"{message.emoji} {message.heading}".strip(), HEADING_MAX)
         self.time = message.time
         self.footer = "" if is_blank(message.footer) else _line(message.footer, NAME_MAX)
         self._left = CHARACTERS_MAX
@@ -147,18 +161,28 @@ class _Shown:
         images = tuple(Field("Image", address) for address in message.images)
         self.fields = [field for each in message.fields + images if (field := self._field(each)) is not None]
         self.more = len(message.fields + images) - len(self.fields) + message.omitted
+        self.truncated |= self.more > 0
 
     def _field(self, field: Field) -> Field | None:
         if self._left <= 0:
             return None
-        name = self._taken(_line(field.name, NAME_MAX))
+        name = self._taken(self._line(field.name, NAME_MAX))
         value = self._taken(field.value)
         return Field(name, STAND_IN if is_blank(value) else value)
 
+    def _line(self, text: str, units_max: int) -> str:
+        line = _line(text, units_max)
+        # What fits is a line as it is: only a cut one ends in an ellipsis that is none of its own.
+        self.truncated |= line != _line(text, _LOOKED_AT * units_max)
+        return line
+
     def _taken(self, text: str) -> str:
+        is_longer = len(text) > self._left + 1
         text = cleaned(text[: self._left + 1])
         if len(text) > self._left:
             text = cut(text, self._left)
+            is_longer = True
+        self.truncated |= is_longer
         self._left -= len(text)
         return text
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from tocsin.transports.messages.cleaning import STAND_IN, cleaned, is_blank, one_line
+from tocsin.transports.messages.cleaning import BREAK, STAND_IN, cleaned, is_blank, one_line
 from tocsin.transports.messages.cutting import cut
 from tocsin.transports.messages.message import Message
 
@@ -15,6 +17,12 @@ _NAME_MAX = 250
 _LOOKED_AT = 4
 """How many times a limit is looked at of a text, so that a long one costs no more than it shows."""
 _INDENT = "  "
+_DECEIVING = re.compile(
+    r"\](?=\()|@(?=everyone|here)|<(?=[@#!&]|(?:id|[0-9]{17,21}):|/[^>\n]{1,128}:[0-9]|[a-z]+:[^<>|\n]*\|)",
+    re.IGNORECASE,
+)
+"""Links under another text and mentions, as Discord and Slack read them in a text that one of Apprise's services
+sends as it is. Other marks are left: whether the service knows them, nobody here can tell."""
 
 
 class PlainText(msgspec.Struct, frozen=True):
@@ -52,10 +60,14 @@ def plain_text(message: Message) -> PlainText:
 
 
 def _text(text: str) -> str:
-    shown = cleaned(text[: BODY_MAX + 1]).strip()
+    shown = _undeceiving(cleaned(text[: BODY_MAX + 1])).strip()
     return "" if is_blank(shown) else shown.replace("\n", f"\n{_INDENT}")
 
 
 def _line(text: str, units_max: int) -> str:
-    line = one_line(text[: _LOOKED_AT * units_max]).strip()
+    line = _undeceiving(one_line(text[: _LOOKED_AT * units_max])).strip()
     return STAND_IN if is_blank(line) else cut(line, units_max)
+
+
+def _undeceiving(text: str) -> str:
+    return _DECEIVING.sub(lambda found: found.group() + BREAK, text)

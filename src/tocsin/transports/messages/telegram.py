@@ -1,9 +1,10 @@
 """A message as Telegram takes it: plain texts, without any parse mode.
 
 Nothing in them is markup, so nothing needs to be escaped. Two things are left to see to: what a line begins with is
-all that tells our lines from a sender's, and Telegram finds mentions in plain text by itself.
+all that tells our lines from a sender's, and Telegram finds mentions and commands in plain text by itself.
 
-Sources: PingPilot's documentation, "Telegram"; Telegram Bot API, "sendMessage".
+Sources: PingPilot's documentation, "Telegram"; Telegram Bot API, "sendMessage"; ``match_bot_commands`` in tdlib's
+``td/telegram/MessageEntity.cpp``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ _MARKERS = "\U0001f389\U0001f4cc\U0001f4dd\U0001f3a8\U0001f552\U0001f539\U0001f4
 _FORGED = re.compile(f"\n(?=(?:[^\\S\n]|[\u00ad\u061c\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff])*[{_MARKERS}])")
 _QUOTED = "\n> "
 _MENTION = re.compile(r"(?<![0-9A-Za-z_])@(?=[A-Za-z])")
+_COMMAND = re.compile(
+    # Within an address nothing is a command.
+    "(?P<address>(?:(?<=http:)|(?<=https:))//[\\w-]+(?:\\.[\\w-]+)+(?::[0-9]+)?"
+    '[/?#][^\\s<>"\u00ab\u00bb\u2000-\u200b\u200e-\u201f\u3000]*)'
+    "|(?<![\\w/<>])/(?=[0-9A-Za-z_]{1,64}(?![\\w/<>]))"
+)
 
 
 class TelegramTexts(msgspec.Struct, frozen=True):
@@ -81,7 +88,7 @@ class _Text:
         if len(text) > TEXTS_MAX * TEXT_MAX:
             self.shortened = True
             text = text[: TEXTS_MAX * TEXT_MAX] + ELLIPSIS
-        text = _unmentioning(cleaned(text))
+        text = _inert(cleaned(text))
         return _FORGED.sub(_QUOTED, text) if "\n" in text else text
 
     def joined(self) -> str:
@@ -101,7 +108,7 @@ def telegram_texts(message: Message) -> TelegramTexts:
     """Return the message as texts, each within what Telegram takes."""
     text = _Text()
     if not is_blank(message.note):
-        text.add(f"{_unmentioning(cleaned(message.note)).strip()}\n")
+        text.add(f"{_inert(cleaned(message.note)).strip()}\n")
     if message.template is Template.CATEGORY:
         _add_category(text, message)
     else:
@@ -195,9 +202,11 @@ def _next(whole: str, stop: int, end: int) -> int:
 
 
 def _named(text: str) -> str:
-    return _unmentioning(one_line(text))
+    return _inert(one_line(text))
 
 
-def _unmentioning(text: str) -> str:
-    """Return ``text`` without what Telegram would take for the name of a member, and wake them for."""
+def _inert(text: str) -> str:
+    """Return ``text`` without what Telegram would take for a member's name, or for a command that a tap sends."""
+    if "/" in text:
+        text = _COMMAND.sub(lambda found: found["address"] or f"/{BREAK}", text)
     return _MENTION.sub(f"@{BREAK}", text) if "@" in text else text

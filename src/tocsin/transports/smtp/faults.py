@@ -24,6 +24,7 @@ class Stage(StrEnum):
     """How far a conversation has come."""
 
     QUEUE = "a free connection"
+    WRITING = "the mail to be written"
     CONNECT = "the connection"
     GREETING = "the greeting"
     EHLO = "EHLO"
@@ -37,6 +38,11 @@ class Stage(StrEnum):
     def is_about_mail(self) -> bool:
         """Whether what goes wrong here can lie with this mail, and not with the server as a whole."""
         return self in (Stage.RCPT, Stage.DATA)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether nobody but us was waited for."""
+        return self in (Stage.QUEUE, Stage.WRITING)
 
 
 class SmtpFault(Exception):

@@ -15,21 +15,17 @@ PERMANENT = 500
 """From here on a reply is a no for good. Source: RFC 5321, section 4.2.1."""
 _ERROR_UNITS_MAX = 500
 
-Headers = tuple[tuple[str, str], ...]
 
-
-class Mail(msgspec.Struct, frozen=True):
-    """One mail, and who gets it.
+class Letter(msgspec.Struct, frozen=True):
+    """Who gets a mail that is yet to be written.
 
     Attributes:
         to: each address as the destination has it, and as it is written.
-        headers: as they may be shown.
-        data: the whole of it.
+        unsubscribe: where its one recipient gets no more of these.
     """
 
     to: tuple[tuple[str, MailAddress], ...]
-    headers: Headers
-    data: bytes
+    unsubscribe: str | None = None
 
     @property
     def is_ascii(self) -> bool:
@@ -98,10 +94,14 @@ class Progress:
         """Return as one line who does not have it, and why."""
         if not addresses:
             return "there is no address"
-        refused = [f"{text}: {self._said[text]}" for text in addresses if text in self._said]
+        refused = [
+            f"{text}: {self._said.get(text, 'refused before')}"
+            for text in addresses
+            if text in self._said or self.settled.get(text) is False
+        ]
         count = self.count(addresses)
         behind = f"; {count} of {len(addresses)} have it" if count else ""
-        return cut("; ".join(refused) or "refused before", _ERROR_UNITS_MAX - len(behind)) + behind
+        return cut("; ".join(refused), _ERROR_UNITS_MAX - len(behind)) + behind
 
     @property
     def transcript(self) -> bytes:

@@ -25,6 +25,7 @@ from tocsin.web.tokens.jwk import (
     public_jwk,
     public_members,
     signing_key,
+    stored_key,
     verifying_key,
 )
 from tocsin.web.tokens.limits import TokenLimits
@@ -88,9 +89,11 @@ class Tokens:
     async def _make(
         self, organisation_id: OrganisationId, algorithm: str, imported: dict[str, Any] | None
     ) -> ServiceKey:
-        # In a thread, since an RSA key takes a tenth of a second to find.
-        private = (
-            await asyncio.to_thread(generate, algorithm) if imported is None else signing_key(algorithm, imported)
+        # In a thread, since an RSA key takes a tenth of a second to find, and longer to check.
+        private = await (
+            asyncio.to_thread(generate, algorithm)
+            if imported is None
+            else asyncio.to_thread(signing_key, algorithm, imported)
         )
         now_ms = self._clock.now_ms()
         key_id = KeyId(self._ids.make(now_ms))
@@ -134,7 +137,7 @@ class Tokens:
             raise InvalidRequest(f"ttl_s {reason}", fields=(("ttl_s", reason),))
         key = await self.ensure_key(organisation_id)
         secret = self._vault.open(key.sealed_private_jwk, organisation_id + key.id)
-        private = signing_key(key.algorithm, msgspec.json.decode(secret, type=dict[str, Any]))
+        private = stored_key(key.algorithm, msgspec.json.decode(secret, type=dict[str, Any]))
         issued_s = self._clock.now_ms() // 1000
         claims = {
             "iss": limits.issuer,

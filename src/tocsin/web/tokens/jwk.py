@@ -9,6 +9,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tocsin.core.errors import InvalidRequest
+from tocsin.web.tokens.rsa_keys import RSA_BITS, RSA_PRIVATE_BITS_MAX, find_rsa_numbers
 
 EDDSA = "EdDSA"
 ES256 = "ES256"
@@ -16,11 +17,8 @@ RS256 = "RS256"
 ALGORITHMS = (EDDSA, ES256, RS256)
 """What may sign tokens here; the first is the usual one."""
 
-RSA_BITS = 2048
-"""Size of the RSA keys made here, and the smallest one taken."""
-
 RSA_BITS_MAX = 8192
-"""The largest RSA key taken; to check a signature of a larger one costs milliseconds."""
+"""The largest RSA key that verifies; to check a signature of a larger one costs milliseconds."""
 
 _ALGORITHM_OF = {("OKP", "Ed25519"): EDDSA, ("EC", "P-256"): ES256, ("RSA", None): RS256}
 _PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
@@ -82,13 +80,13 @@ def private_jwk(algorithm: str, key: PrivateKey) -> dict[str, Any]:
 
 
 def signing_key(algorithm: str, jwk: dict[str, Any]) -> PrivateKey:
-    """Return the key pair that a JWK holds.
+    """Return the key pair that a JWK of anybody's holds; one for RS256 takes up to a quarter of a second of work.
 
     Raises:
         InvalidRequest: it holds none for this algorithm, or one that nobody would verify with.
     """
     try:
-        key = _from_jwk(algorithm, jwk) if algorithm in ALGORITHMS else None
+        key = _checked(algorithm, jwk) if algorithm in ALGORITHMS else None
     except _UNUSABLE:
         key = None
     if isinstance(key, PrivateKey):
@@ -96,7 +94,25 @@ def signing_key(algorithm: str, jwk: dict[str, Any]) -> PrivateKey:
         if usable is not None and usable.algorithm == algorithm:
             return key
     reason = f"must be a private key for {algorithm}"
+    if algorithm == RS256:
+        reason += f" of {RSA_BITS} to {RSA_PRIVATE_BITS_MAX} bits, with p, q, dp, dq and qi"
     raise InvalidRequest(f"the JWK {reason}", fields=(("private_jwk", reason),))
+
+
+def stored_key(algorithm: str, jwk: dict[str, Any]) -> PrivateKey:
+    """Return the key pair of a JWK that ``private_jwk`` wrote; that its primes are some was checked before.
+
+    To check it again would take a quarter of a second for each token.
+
+    Raises:
+        InvalidRequest: an RSA key of more bits than are taken.
+    """
+    if algorithm != RS256:
+        return signing_key(algorithm, jwk)
+    numbers = find_rsa_numbers(jwk)
+    if numbers is None:
+        raise InvalidRequest("the service key is not one that is taken; make another")
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
 
 
 def generate(algorithm: str) -> PrivateKey:
@@ -113,6 +129,13 @@ def generate(algorithm: str) -> PrivateKey:
         return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
     reason = f"must be {EDDSA}, {ES256} or {RS256}"
     raise InvalidRequest(f"algorithm {reason}", fields=(("algorithm", reason),))
+
+
+def _checked(algorithm: str, jwk: dict[str, Any]) -> Any:
+    if algorithm != RS256:
+        return _from_jwk(algorithm, jwk)
+    numbers = find_rsa_numbers(jwk)
+    return None if numbers is None else numbers.private_key()
 
 
 def _from_jwk(algorithm: str, jwk: dict[str, Any]) -> Any:

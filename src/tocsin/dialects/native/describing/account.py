@@ -43,11 +43,16 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
             ),
             "PUT /api/v1/account": Operation(
                 summary="Replace the organisation's people",
-                description="As a whole. A secret given as `***` keeps its value.",
+                description="As a whole. A secret given as `***` keeps its value. A contact whose transport is not "
+                "there, such as email without a mail server, can be kept and not enabled.",
                 scope=Scope.MANAGE,
                 body=Body(schema=ref("Account"), bytes_max=BODY_BYTES_MAX, example=_ACCOUNT),
                 answers={200: account},
-                errors={403: ("plan_change_forbidden",), 409: ("changed_meanwhile",)},
+                errors={
+                    403: ("plan_change_forbidden",),
+                    409: ("changed_meanwhile",),
+                    422: ("transport_unavailable",),
+                },
             ),
             "GET /api/v1/usage": Operation(
                 summary="Show what is used of the plan in this month",

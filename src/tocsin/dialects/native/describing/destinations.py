@@ -196,7 +196,10 @@ def _members(limits: NativeLimits, bounds: DestinationBounds) -> dict[str, Schem
         "filter": _filter(limits),
         "format": one_of(Format, default=Format.RAW),
         "retry": either(one_of(PRESETS), record(schedule, optional=("*",), closed=True)),
-        "timeout_s": {**number("Of one attempt.", least=0.1, most=bounds.timeout_max_s), "default": 15.0},
+        "timeout_s": {
+            **number("Of one attempt; by Apprise 5 at least.", least=0.1, most=bounds.timeout_max_s),
+            "default": 15.0,
+        },
         "rate_per_s": nullable(rate),
         "concurrency": whole(
             "Attempts at once. Without it 1 for Discord, Telegram and Apprise, 4 for email, 32 for others.",

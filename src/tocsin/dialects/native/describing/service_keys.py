@@ -15,7 +15,10 @@ def operations(limits: NativeLimits) -> dict[str, Operation]:
     wanted = record(
         {
             "algorithm": one_of(ALGORITHMS, default=ALGORITHMS[0]),
-            "private_jwk": mapping(description="A key pair of that algorithm (RFC 7517); left out, one is made."),
+            "private_jwk": mapping(
+                description="A key pair of that algorithm (RFC 7517); left out, one is made. One for RS256 has "
+                "2048 to 4096 bits, and p, q, dp, dq and qi."
+            ),
         },
         optional=("*",),
         closed=True,
