@@ -315,7 +315,9 @@ def test_what_nothing_goes_without_is_not_zero(monkeypatch: pytest.MonkeyPatch, 
 def test_a_lease_is_longer_than_any_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_DESTINATION_TIMEOUT_MAX_S", "90")
     assert "TOCSIN_DISPATCH_LEASE_MS" in faulty()
-    monkeypatch.setenv("TOCSIN_DISPATCH_LEASE_MS", "92000")
+    monkeypatch.setenv("TOCSIN_DISPATCH_LEASE_MS", "93999")
+    assert "at least 4 s longer than destination_timeout_max_s" in faulty()
+    monkeypatch.setenv("TOCSIN_DISPATCH_LEASE_MS", "94000")
     load_settings()
 
 

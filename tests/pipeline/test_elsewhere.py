@@ -9,7 +9,8 @@ from pipeline.job_house import House, counts, stored
 from pipeline.stage import Stage, run
 from receivers import LOOPBACK
 from tocsin.core.delivery import DeliveryState
-from tocsin.core.destination import Transport
+from tocsin.core.destination import Destination, Transport
+from tocsin.core.errors import Unavailable
 from tocsin.core.identifiers import DEFAULT_ORGANISATION
 from tocsin.core.job import JobState
 from tocsin.pipeline.catalog import Catalog
@@ -24,32 +25,34 @@ def test_what_a_destination_gets_that_was_just_made_elsewhere_is_sent(tmp_path: 
     async def scenario(stage: Stage) -> None:
         catalog = Catalog(stage.engine)
         await catalog.refresh()
-        gateway = Ingest(
-            engine=stage.engine,
-            catalog=catalog,
-            conditions=Conditions(metrics=stage.metrics, clock=stage.clock, limits=ConditionLimits()),
-            sender=Unsent(stage.clock),
-            clock=stage.clock,
-            ids=stage.ids,
-            transports=frozenset({Transport.WEBHOOK}),
-            limits=IngestLimits(),
-        )
-        destinations = Destinations(
-            catalog=catalog,
-            ingest=gateway,
-            vault=stage.vault,
-            urls=UrlChecks(AddressPolicy(LOOPBACK)),
-            clock=stage.clock,
-            ids=stage.ids,
-            entropy=os.urandom,
-            bounds=DestinationBounds(),
-        )
-        spec = DestinationSpec(name="new", transport=Transport.WEBHOOK, address={"url": "http://127.0.0.1:1"})
-        made, _ = await destinations.create(DEFAULT_ORGANISATION, spec)
+        gateway = _gateway(stage, catalog)
+        made = await _made(stage, catalog, gateway)
         assert stage.catalog.any_destination(made.id) is None
         receipt = await gateway.accept(stage.draft())
         await stage.until_all(receipt.deliveries, DeliveryState.DELIVERED)
         assert len(receipt.deliveries) == len(stage.remote.started) == 1
+
+    run(tmp_path, scenario)
+
+
+def test_what_waits_for_it_is_given_back_while_the_catalog_cannot_be_read(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.destination("here")
+        (kept,) = await stage.accept()
+        await stage.until_all([kept], DeliveryState.DELIVERED)
+        catalog = Catalog(stage.engine)
+        await catalog.refresh()
+        elsewhere = _gateway(stage, catalog)
+        made = await _made(stage, catalog, elsewhere)
+        stage.engine.faults["catalog_since"] = [Unavailable("the disk is away")]
+        receipt = await elsewhere.accept(stage.draft(), only=made)
+        await stage.signal.until(lambda: not stage.engine.faults["catalog_since"])
+        await stage.until_looked()
+        (waiting,) = await stage.deliveries(receipt.deliveries)
+        assert (waiting.state, waiting.attempts_made) == (DeliveryState.READY, 0)
+        assert waiting.due_ms == stage.clock.now_ms() + 1000, "soon, and not when its lease would have run out"
+        stage.clock.advance_ms(1000)
+        await stage.until_all(receipt.deliveries, DeliveryState.DELIVERED)
 
     run(tmp_path, scenario)
 
@@ -85,6 +88,37 @@ def test_a_batch_that_two_do_at_once_counts_once_and_the_later_one_leaves_the_ne
         await swift.stop()
 
     run(tmp_path, scenario, sending=False)
+
+
+def _gateway(stage: Stage, catalog: Catalog) -> Ingest:
+    """Return what stores events in another process on the same store, where nothing is sent."""
+    return Ingest(
+        engine=stage.engine,
+        catalog=catalog,
+        conditions=Conditions(metrics=stage.metrics, clock=stage.clock, limits=ConditionLimits()),
+        sender=Unsent(stage.clock),
+        clock=stage.clock,
+        ids=stage.ids,
+        transports=frozenset({Transport.WEBHOOK}),
+        limits=IngestLimits(),
+    )
+
+
+async def _made(stage: Stage, catalog: Catalog, gateway: Ingest) -> Destination:
+    """Make a destination in the other process."""
+    destinations = Destinations(
+        catalog=catalog,
+        ingest=gateway,
+        vault=stage.vault,
+        urls=UrlChecks(AddressPolicy(LOOPBACK)),
+        clock=stage.clock,
+        ids=stage.ids,
+        entropy=os.urandom,
+        bounds=DestinationBounds(),
+    )
+    spec = DestinationSpec(name="new", transport=Transport.WEBHOOK, address={"url": "http://127.0.0.1:1"})
+    made, _ = await destinations.create(DEFAULT_ORGANISATION, spec)
+    return made
 
 
 async def _is_idle(house: House) -> bool:

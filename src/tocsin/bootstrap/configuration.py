@@ -150,10 +150,12 @@ def load_settings(**flags: Any) -> Settings:
     for name in _NEVER_ZERO:
         if not getattr(settings.values, name):
             raise SettingsFault(f"setting {name} (TOCSIN_{name.upper()}): must be above 0")
-    if settings.values.dispatch_lease_ms < settings.values.destination_timeout_max_s * 1000 + LEASE_MARGIN_MS:
+    # An attempt is begun with a margin at its end; with no time before it, none would ever be.
+    if settings.values.dispatch_lease_ms < settings.values.destination_timeout_max_s * 1000 + 2 * LEASE_MARGIN_MS:
         raise SettingsFault(
-            "setting dispatch_lease_ms (TOCSIN_DISPATCH_LEASE_MS): must be longer than destination_timeout_max_s, or "
-            "what is still being sent would be sent again"
+            "setting dispatch_lease_ms (TOCSIN_DISPATCH_LEASE_MS): must be at least "
+            f"{2 * LEASE_MARGIN_MS // 1000} s longer than destination_timeout_max_s, or what is still being sent "
+            "would be sent again"
         )
     return settings
 

@@ -226,9 +226,7 @@ class Dispatcher:
             lease_until_ms=self.lease_until_ms(),
             skip=self._unable(),
         )
-        if any(self._catalog.any_destination(lease.destination_id) is None for lease in leases):
-            # Another process may have made it a moment ago. What is unknown after this is gone, and is cancelled.
-            await self._catalog.refresh()
+        leases = await self._known(leases)
         new = [lease for lease in leases if not self._under_way.adopt(lease)]
         for lease in new:
             self._lanes.of(lease.destination_id).came(lease)
@@ -242,6 +240,22 @@ class Dispatcher:
             self._pump(destination_id)
         if len(leases) == room:
             self._claim_wanted.set()
+
+    async def _known(self, leases: list[Lease]) -> list[Lease]:
+        """Return the leases of which it is known where they go, or that this is gone; the others are given back."""
+        unknown = [lease for lease in leases if self._catalog.any_destination(lease.destination_id) is None]
+        if not unknown:
+            return leases
+        try:
+            # Another process may have made it a moment ago. What is unknown after this is gone, and is cancelled.
+            await self._catalog.refresh()
+        except TocsinError as error:
+            _log.warning("claim_failed", error=str(error), exc_info=None)
+            due_ms = self._clock.now_ms() + _TOO_SHORT_WAIT_MS
+            for lease in unknown:
+                self._settler.add(Settlement(lease, None, RetryAt(due_ms)))
+            return [lease for lease in leases if lease not in unknown]
+        return leases
 
     def _unable(self) -> frozenset[DestinationId]:
         """Return the destinations that cannot take anything now."""
