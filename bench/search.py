@@ -26,7 +26,7 @@ import uvloop
 from tocsin.core.delivery import Attempt, DeliveryState, EventStatus, Exchange, NewDelivery
 from tocsin.core.destination import Filter
 from tocsin.core.event import Dialect, Environment, Event, Severity
-from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId, IdSequence
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, DeliveryId, DestinationId, EventId, IdSequence, bucket_of
 from tocsin.engine.rows import Accepted, EventQuery, Finished, NewEvent, RetryAt, Settlement
 from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
 from tocsin.testing.clock import ManualClock
@@ -70,11 +70,9 @@ class Filling:
         if self._rare():
             return NewEvent(event=event)
         number = 19 if self._rare() else int(chance() ** 2 * 19)
-        where = self.destinations[number]
-        return NewEvent(
-            event=event,
-            deliveries=(NewDelivery(id=DeliveryId(self._ids.make(now_ms)), destination_id=where, leased=True),),
-        )
+        delivery_id = DeliveryId(self._ids.make(now_ms, bucket_of(event.id)))
+        delivery = NewDelivery(id=delivery_id, destination_id=self.destinations[number], leased=True)
+        return NewEvent(event=event, deliveries=(delivery,))
 
     def outcome(self) -> tuple[Attempt, Finished | RetryAt] | None:
         """Return what becomes of a delivery; None leaves it under way."""

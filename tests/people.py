@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from gateway import Gateway, gateway_with
+from gateway import Gateway
+from stores import Store
 from tenants import Tenant, tenant_of
 from tocsin.fakes import DiscordMessage, Fakes, Mail, Rate, Received, TelegramMessage, running
 
@@ -112,13 +113,14 @@ class House:
 
 
 @contextmanager
-def street_with(rate: Rate) -> Iterator[Street]:
+def street_with(store: Store, rate: Rate) -> Iterator[Street]:
     """Run a gateway and the fakes.
 
     Args:
+        store: of the gateway.
         rate: what each of Discord's webhooks takes.
     """
     with running(Fakes(rate=rate)) as house:
         settings = {**house.fakes.settings(), "TOCSIN_SMTP_FROM": "Tocsin <alerts@tocsin.example>"}
-        with gateway_with(settings) as gateway:
+        with store.gateway_with(settings) as gateway:
             yield Street(gateway, house.fakes, house.call)

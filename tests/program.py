@@ -77,10 +77,10 @@ class Running:
         self.out = ""
         self.base_url = ""
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, within_s: float = DEADLINE_S) -> None:
         """Read what it prints until it is ready."""
         assert self._process.stdout is not None
-        watchdog = threading.Timer(DEADLINE_S, self._process.kill)
+        watchdog = threading.Timer(within_s, self._process.kill)
         watchdog.start()
         try:
             while not self.out.endswith("Ready.\n"):
@@ -131,6 +131,7 @@ def running_program(
     settings: dict[str, str] | None = None,
     before: str = "",
     command: str = "serve",
+    ready_within_s: float = DEADLINE_S,
 ) -> Iterator[Running]:
     """Run ``tocsin serve``, or another command that goes on, on a free port, in a directory of its own.
 
@@ -152,7 +153,7 @@ def running_program(
     )
     running = Running(process)
     try:
-        running.wait_ready()
+        running.wait_ready(ready_within_s)
         yield running
     finally:
         if process.poll() is None:

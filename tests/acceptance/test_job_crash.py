@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from gateway import Process, Receiver
+from stores import Store
 
 pytestmark = pytest.mark.acceptance
 
-EVENTS = 2000
+EVENTS = 1200
 CLIENTS = 6
-KILLS_AT = (150, 700, 1300)
+KILLS_AT = (150, 450, 800)
 LOOKS_MAX = 5000
 SETTINGS = {"TOCSIN_JOB_EVENTS_PER_S": "1000", "TOCSIN_JOB_AT_ONCE_MAX": "4"}
 """Batches of a hundred in parts of four: there is much to be killed in the middle of."""
@@ -107,9 +108,10 @@ def until_over(process: Process, key: str, job: str) -> dict[str, Any]:
     pytest.fail(f"the job stands still: {found}")
 
 
-def test_a_cancelled_job_does_the_batch_that_it_was_killed_in_and_no_other(tmp_path: Path) -> None:
+def test_a_cancelled_job_does_the_batch_that_it_was_killed_in_and_no_other(store: Store, tmp_path: Path) -> None:
     count, batch = 300, 100
-    process = Process(tmp_path / "data", {"TOCSIN_JOB_EVENTS_PER_S": str(batch), "TOCSIN_JOB_AT_ONCE_MAX": "4"})
+    settings = {"TOCSIN_JOB_EVENTS_PER_S": str(batch), "TOCSIN_JOB_AT_ONCE_MAX": "4"}
+    process = Process(tmp_path / "data", store.settings() | settings)
     process.start()
     key = process.keys["api_key"]
     try:
@@ -135,9 +137,9 @@ def test_a_cancelled_job_does_the_batch_that_it_was_killed_in_and_no_other(tmp_p
         process.stop()
 
 
-def test_every_event_is_replayed_exactly_once_though_the_process_is_killed(tmp_path: Path) -> None:
+def test_every_event_is_replayed_exactly_once_though_the_process_is_killed(store: Store, tmp_path: Path) -> None:
     receiver = Receiver()
-    process = Process(tmp_path / "data", dict(SETTINGS))
+    process = Process(tmp_path / "data", store.settings() | SETTINGS)
     process.start()
     key = process.keys["api_key"]
     try:

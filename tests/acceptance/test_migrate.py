@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ from tocsin.bootstrap.migrating import _BATCH_ROWS_MAX
 from tocsin.bootstrap.moved_tables import TABLES
 from tocsin.cli.exits import FAILED, OK, STORE, USAGE
 from tocsin.core.identifiers import first_id_at
-from tocsin.engine.postgres.lanes import lane_bucket
+from tocsin.core.quiet_hours import lane_bucket
+from tocsin.engine.postgres.texts import held
 from tocsin.engine.sqlite.connection import DATABASE_FILE
 from tocsin.testing.clock import ManualClock
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.one_store("it moves from one engine to the other")]
 
 SETTINGS = {"TOCSIN_POSTGRES_FSYNC_NEEDED": "false"}
+SERVICES = {"TOCSIN_APPRISE_SERVICES": '{"ops": "json://127.0.0.1:9"}'}
 LISTS = (
     *("account", "categories", "channels", "destinations", "events", "deliveries", "incidents", "transactions"),
     *("jobs", "audit", "usage"),
@@ -43,6 +46,7 @@ KEYS = 2 * _BATCH_ROWS_MAX + 10
 OLD_MS = 1_500_000_000_000
 """Before the partitions that are made by themselves."""
 DESTINATION, LANE = b"\x01" * 16, b"\x02" * 16
+RUN = (bytes(16), "a\0b", first_id_at(OLD_MS), first_id_at(OLD_MS) + b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,11 @@ def shown_by(tenant: Tenant, device: str) -> dict[str, Any]:
         shown[delivery["id"]] = tenant.get(f"/api/v1/deliveries/{delivery['id']}")
     shown["mailbox"] = tenant.post("/messages/pull", {"device_key": device})
     for state in ("finished", "processing"):
-        query = {"eventName": "user.created", "txKey": "worker", "since": 0, "states": [state]}
-        shown[f"query {state}"] = tenant.post("/query", query)
+        query = {"eventName": "user.created", "txKey": "worker", "since": 0, "txState": state}
+        rows = tenant.post("/query", query)["rows"]
+        assert rows
+        # How long it is still kept goes down with the time.
+        shown[f"query {state}"] = [{name: value for name, value in row.items() if name != "ttl"} for row in rows]
     return shown
 
 
@@ -84,6 +91,12 @@ def live(tenant: Tenant, receiver: Receiver) -> str:
     """Let everything happen that leaves something behind; return a device's key."""
     tenant.webhook(f"{receiver.url}/up", name="up", headers={"Authorization": "Bearer abcdefgh"})
     down = tenant.webhook(f"{receiver.url}/status/503", name="down")
+    for name, transport, address in (
+        ("service", "apprise", {"service": "ops"}),
+        ("without a chat", "telegram", {"bot_token": "123:abc"}),
+    ):
+        quiet = {"name": name, "transport": transport, "address": address, "filter": {"types": ["nothing"]}}
+        tenant.post("/api/v1/destinations", quiet)
     device: str = tenant.post("/device/register", {"platform": "android"})["data"]["device_key"]
     channel = tenant.channel()
     subscription = {"device_key": device, "channel_id": channel, "password": PASSWORD}
@@ -114,7 +127,7 @@ def live(tenant: Tenant, receiver: Receiver) -> str:
 @pytest.fixture(name="life", scope="module")
 def _life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     receiver = Receiver()
-    process = Process(tmp_path_factory.mktemp("life") / "data")
+    process = Process(tmp_path_factory.mktemp("life") / "data", SERVICES)
     try:
         process.start()
         tenant = Tenant(process, process.keys["api_key"])
@@ -148,7 +161,7 @@ def migrate(data: Path, url: str, *arguments: str) -> Done:
 def serving(life: Life, url: str, directory: Path) -> Process:
     """Return a gateway on this database that has the key."""
     key = (life.data / "secret.key").read_text("ascii").strip()
-    return Process(directory, SETTINGS | {"TOCSIN_DATABASE": url, "TOCSIN_SECRET_KEY": key})
+    return Process(directory, SETTINGS | SERVICES | {"TOCSIN_DATABASE": url, "TOCSIN_SECRET_KEY": key})
 
 
 def test_the_api_shows_after_the_move_what_it_showed_before(
@@ -188,6 +201,14 @@ def test_the_api_shows_after_the_move_what_it_showed_before(
         assert process.stop() == 0
 
 
+def order_last_delivery(connection: apsw.Connection, *, in_its_bucket: bool) -> None:
+    """Have the last delivery wait in an order, in the bucket of its lane or in another."""
+    ((delivery_id, bucket),) = connection.execute("select id, bucket from delivery order by id desc limit 1")
+    lanes = (str(number).encode() for number in count())
+    lane = next(each for each in lanes if (lane_bucket(each) == bucket) is in_its_bucket)
+    connection.execute("update delivery set lane = ? where id = ?", (lane, delivery_id))
+
+
 def furnish(data: Path) -> bytes:
     """Add what takes batches, a lease, and a message that can be edited; return a key in the second batch."""
     connection = apsw.Connection(str(data / DATABASE_FILE))
@@ -201,12 +222,13 @@ def furnish(data: Path) -> bytes:
             (first_id_at(OLD_MS), bytes(16)),
         )
         connection.execute("update delivery set state = 1 where id = (select min(id) from delivery)")
-        connection.execute("update delivery set lane = ? where id = (select max(id) from delivery)", (LANE,))
+        order_last_delivery(connection, in_its_bucket=True)
         connection.execute(
             "insert into posted (destination_id, lane, bucket, organisation_id, event_id, remote_id) "
             "values (?, ?, 63, ?, ?, 'message')",
             (DESTINATION, LANE, bytes(16), bytes(16)),
         )
+        connection.execute("insert into consumer_run values (?, 'worker', ?, 'live', ?, ?)", RUN)
     finally:
         connection.close()
     return rows[_BATCH_ROWS_MAX + 1][1]
@@ -275,8 +297,10 @@ def test_a_killed_move_is_gone_on_with_and_a_changed_row_is_found(
     ((first_ms,),) = ask(f"select first_ms from partition_span where first_ms <= {OLD_MS} and end_ms > {OLD_MS}")
     assert ask(old) == [(f"event_{first_ms}",)]
     assert ask("select count(*) from delivery where state = 1") == [(0,)]
-    lane = (lane_bucket(DESTINATION, LANE), DESTINATION, LANE)
+    lane = (lane_bucket(LANE), DESTINATION, LANE)
     assert ask("select bucket, destination_id, lane from posted") == [lane]
+    runs = "select organisation_id, event_type, environment, tx_key, first_id, end_id from consumer_run"
+    assert ask(runs) == [(RUN[0], held(RUN[1]), "live", "worker", *RUN[2:])]
     lanes = "select destination_id, lane from lane order by 1, 2"
     live_lanes = "select distinct destination_id, lane from delivery where lane is not null order by 1, 2"
     assert ask(lanes) == ask(live_lanes) != []
@@ -299,6 +323,21 @@ def test_a_row_that_no_gateway_stores_is_refused(
 ) -> None:
     done = migrate(with_odd_row(life.copy(tmp_path / "odd")), server.dsn(database))
     assert (done.status, "a row of event cannot be stored" in done.err) == (STORE, True), done
+
+
+def test_a_move_waits_for_what_is_ordered_elsewhere(
+    life: Life, server: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    data = life.copy(tmp_path / "data")
+    connection = apsw.Connection(str(data / DATABASE_FILE))
+    order_last_delivery(connection, in_its_bucket=False)
+    refused = migrate(data, server.dsn(database))
+    assert (refused.status, "1 deliveries to ordered destinations" in refused.err) == (STORE, True), refused
+    assert server.execute("select to_regclass('event')", database=database) == [[(None,)]]
+    order_last_delivery(connection, in_its_bucket=True)
+    connection.close()
+    done = migrate(data, server.dsn(database))
+    assert done.status == OK, done
 
 
 def test_a_move_that_cannot_be_is_refused(life: Life, server: PostgresServer, database: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from wire import request, wire
 
 pytestmark = [
     pytest.mark.acceptance,
+    pytest.mark.one_store("SQLite alone shares a disk with the gateway"),
     pytest.mark.skipif(
         sys.platform != "linux", reason="the limits of a running process are changed by Linux's prlimit"
     ),

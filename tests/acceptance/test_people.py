@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from people import ADDRESSES, PATIENCE_S, House, Street, street_with
+from stores import Store
 from tenants import incident
 from tocsin.fakes import Answer, Rate
 
@@ -100,8 +101,8 @@ TELEGRAM_TEXT = """🎉 Event Notification 🎉
 
 
 @pytest.fixture(name="street", scope="module")
-def _street() -> Iterator[Street]:
-    with street_with(RATE) as street:
+def _street(store: Store) -> Iterator[Street]:
+    with street_with(store, RATE) as street:
         yield street
 
 

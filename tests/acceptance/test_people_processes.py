@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from fakes.calls import call, control
-from gateway import gateway_with
 from program import DEADLINE_S, environment
+from stores import Store
 from tenants import tenant_of
 
 pytestmark = pytest.mark.acceptance
@@ -47,8 +47,8 @@ def fakes_process() -> Iterator[dict[str, Any]]:
         process.communicate()
 
 
-def test_an_event_reaches_discord_telegram_and_a_mail_server_that_are_other_processes() -> None:
-    with fakes_process() as told, gateway_with(told["settings"]) as gateway:
+def test_an_event_reaches_discord_telegram_and_a_mail_server_that_are_other_processes(store: Store) -> None:
+    with fakes_process() as told, store.gateway_with(told["settings"]) as gateway:
         tenant = tenant_of(gateway)
         tenant.post("/api/v1/categories/quickstart")
         webhook = f"{told['settings']['TOCSIN_DISCORD_API_BASE']}/webhooks/7/token"
@@ -66,8 +66,8 @@ def test_an_event_reaches_discord_telegram_and_a_mail_server_that_are_other_proc
     assert min(taken) >= 1
 
 
-def test_one_of_three_recipients_that_is_refused_is_named_by_the_delivery() -> None:
-    with fakes_process() as told, gateway_with(told["settings"]) as gateway:
+def test_one_of_three_recipients_that_is_refused_is_named_by_the_delivery(store: Store) -> None:
+    with fakes_process() as told, store.gateway_with(told["settings"]) as gateway:
         tenant = tenant_of(gateway)
         tenant.post("/api/v1/categories/quickstart")
         to = [f"{name}@b.example" for name in "abc"]
@@ -86,8 +86,8 @@ def test_one_of_three_recipients_that_is_refused_is_named_by_the_delivery() -> N
     assert (listed["status"], listed["error"], shown["error"]) == ("delivered", said, said)
 
 
-def test_without_a_mail_server_nobody_is_promised_mail() -> None:
-    with gateway_with({"TOCSIN_SMTP_URL": ""}) as gateway:
+def test_without_a_mail_server_nobody_is_promised_mail(store: Store) -> None:
+    with store.gateway_with({"TOCSIN_SMTP_URL": ""}) as gateway:
         tenant = tenant_of(gateway)
         tenant.post("/api/v1/categories/quickstart")
         refused = tenant.ask("PUT", "/api/v1/account", OPS)

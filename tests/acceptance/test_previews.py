@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway import gateway_with
+from stores import Store
 from tenants import tenant_of
 from tocsin.fakes import Fakes, running
 from tocsin.pipeline.previews import SAMPLE_FIELDS
@@ -31,8 +31,8 @@ def apart(text: str) -> str:
     return re.sub(r"[0-9]{2}:[0-9]{2}:[0-9]{2}", "<time>", " ".join(timeless(str(text)).split()))
 
 
-def test_a_preview_is_what_people_are_told() -> None:
-    with running() as house, gateway_with(house.fakes.settings() | OUTSIDE) as gateway:
+def test_a_preview_is_what_people_are_told(store: Store) -> None:
+    with running() as house, store.gateway_with(house.fakes.settings() | OUTSIDE) as gateway:
         fakes: Fakes = house.fakes
         tenant = tenant_of(gateway)
         tenant.post("/api/v1/categories", {"name": "sale", "color": "#ffeb3b", "emoji": "\U0001f4b0"})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,18 @@ from typing import Any
 import pytest
 
 from engine.postgres_server import PostgresServer, running_server
-from gateway import Answer, Process, Receiver
+from gateway import Receiver
 from program import Running, run_program, running_program
+from several import ask, emit, first_key, knows_destination, make_destination, shared_settings, until
+from streams import listening
 from wire import request, wire
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.one_store("several processes share a PostgreSQL")]
 
 END_S = 20.0
-KEY = "11" * 32
 EVENTS = 60
 REPLAYED = 40
+MADE_MAX = 10
 LEASE_MS = 7000
 
 
@@ -39,16 +40,8 @@ def _server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(name="settings")
 def _settings(server: PostgresServer) -> Iterator[dict[str, str]]:
-    """Settings of processes that share an empty database."""
-    with server.database() as name:
-        yield {
-            "TOCSIN_DATABASE": server.dsn(name),
-            "TOCSIN_SECRET_KEY": KEY,
-            "TOCSIN_POSTGRES_FSYNC_NEEDED": "false",
-            "TOCSIN_POSTGRES_CONNECTIONS": "6",
-            "TOCSIN_OUTBOUND_ALLOW": "127.0.0.0/8",
-            "TOCSIN_LOG_FORMAT": "json",
-        }
+    with shared_settings(server) as settings:
+        yield settings
 
 
 class Held(Receiver):
@@ -72,40 +65,6 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
         yield receiver
     finally:
         receiver.close()
-
-
-def ask(running: Running, method: str, path: str, body: Any = None, **options: Any) -> Answer:
-    return Process(Path(), base_url=running.base_url).request(method, path, body, **options)
-
-
-def first_key(running: Running, name: str = "API key") -> str:
-    (found,) = re.findall(rf"^{name} +(\S+)$", running.out, re.MULTILINE)
-    return str(found)
-
-
-def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
-    """Return once it holds; every other process sees a change within a second, and this machine may be slow."""
-    deadline_s = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline_s, "it did not come to hold"
-
-
-def make_destination(running: Running, key: str, url: str, **fields: Any) -> None:
-    body = {"name": "all", "transport": "webhook", "address": {"url": url}, **fields}
-    answer = ask(running, "POST", "/api/v1/destinations", body, key=key)
-    assert answer.status == 201, answer.body
-
-
-def knows_destination(running: Running, key: str) -> bool:
-    return bool(ask(running, "GET", "/api/v1/destinations", key=key).json["destinations"])
-
-
-def emit(running: Running, key: str, number: int) -> str:
-    """Emit an event that knows its number; return its id."""
-    headers = {"X-Buildable-Secret": key, "Idempotency-Key": f"number {number}"}
-    answer = ask(running, "POST", "/emit", {"event": "load", "payload": {"number": number}}, headers=headers)
-    assert answer.status == 200, answer.body
-    return f"evt_{answer.json['key']}"
 
 
 def ids(receiver: Receiver) -> Counter[str]:
@@ -215,6 +174,116 @@ def test_a_shared_database_wants_a_key_that_is_given_and_doctor_looks_at_both(
     found = {each["check"]: each["result"] for each in looked.rows}
     assert (found["database"], found["secret key"]) == ("ok", "ok")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_with_another_key_does_not_start_even_where_nothing_is_sealed_yet(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    with running_program(tmp_path, "--role", "dispatcher", settings=settings):
+        other = settings | {"TOCSIN_SECRET_KEY": "22" * 32}
+        for arguments in (["init"], ["serve", "--port", "0"], ["serve", "--port", "0", "--processes", "2"], ["work"]):
+            refused = run_program(*arguments, settings=other, directory=tmp_path)
+            assert (refused.status, refused.out) == (2, ""), arguments
+            assert "TOCSIN_SECRET_KEY" in refused.err
+            assert "22" * 16 not in refused.err
+        assert run_program("init", settings=settings, directory=tmp_path).status == 0
+
+
+def test_of_processes_with_different_keys_that_start_at_once_one_starts(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    keys = [f"{number:02d}" * 32 for number in range(4)]
+    with ThreadPoolExecutor(len(keys)) as pool:
+        ended = list(
+            pool.map(
+                lambda key: (
+                    run_program("init", settings=settings | {"TOCSIN_SECRET_KEY": key}, directory=tmp_path).status
+                ),
+                keys,
+            )
+        )
+    assert sorted(ended) == [0, 2, 2, 2]
+
+
+def test_whoever_waits_at_a_gateway_is_told_what_a_dispatcher_elsewhere_came_to(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    def told(gateway: Running, wait_s: int) -> tuple[int, str | None]:
+        answer = ask(
+            gateway,
+            "POST",
+            f"/api/v1/event?wait={wait_s}",
+            {"category": "bug"},
+            headers={"Authorization": f"Bearer {key}"},
+        )
+        return answer.status, answer.headers.get("tocsin-deliveries")
+
+    with receiving(Receiver()) as receiver, ExitStack() as stack:
+        gateway = stack.enter_context(running_program(tmp_path, "--role", "gateway", settings=settings))
+        key = first_key(gateway)
+        # An account wants a person to tell; who is told here is the webhook alone.
+        contact = {"discord": {"enabled": True, "webhook_url": "http://127.0.0.1:9/none"}}
+        assert ask(gateway, "PUT", "/api/v1/account", contact, key=key).status == 200
+        (person,) = ask(gateway, "GET", "/api/v1/destinations", key=key).json["destinations"]
+        filtered = {"filter": {"types": ["nothing"]}}
+        assert ask(gateway, "PATCH", f"/api/v1/destinations/{person['id']}", filtered, key=key).status == 200
+        assert ask(gateway, "POST", "/api/v1/categories/quickstart", key=key).status == 200
+        make_destination(gateway, key, receiver.url)
+        # Nobody sends: the time is over before it is known.
+        assert told(gateway, 1) == (500, "1")
+        stack.enter_context(running_program(tmp_path, command="work", settings=settings))
+        assert told(gateway, 30) == (200, "1")
+        receiver.failing = True
+        assert told(gateway, 30) == (500, "1")
+
+
+def test_a_stream_at_a_gateway_tells_of_what_a_dispatcher_elsewhere_sends(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    settings |= {"TOCSIN_ELSEWHERE_LOOK_EVERY_S": "0.2"}
+    with receiving(Receiver()) as receiver, ExitStack() as stack:
+        one, two = (
+            stack.enter_context(running_program(tmp_path, "--role", "gateway", settings=settings)) for _ in range(2)
+        )
+        stack.enter_context(running_program(tmp_path, command="work", settings=settings))
+        key = first_key(one)
+        make_destination(one, key, receiver.url)
+        until(lambda: knows_destination(two, key))
+        listener = stack.enter_context(listening(two.base_url, key))
+        taken: list[str] = []
+
+        def is_told() -> bool:
+            taken.append(emit(one, key, len(taken)))
+            return any(each.name == "delivery" for each in list(listener.messages))
+
+        until(is_told)
+        listener.until_told(taken[-1], times=2)
+        about = [each for each in listener.messages if each.event_id == taken[-1]]
+        assert [each.name for each in about] == ["event", "delivery"]
+        shown = about[1].data
+        assert (shown["status"], shown["attempts_made"], shown["status_code"]) == ("delivered", 1, 200)
+        assert shown["attempt"] is None
+
+
+def test_no_two_gateways_make_more_than_there_may_be(settings: dict[str, str], tmp_path: Path) -> None:
+    settings |= {"TOCSIN_DESTINATION_PER_ORGANISATION_MAX": str(MADE_MAX)}
+    with ExitStack() as stack:
+        gateways = [
+            stack.enter_context(running_program(tmp_path, "--role", "gateway", settings=settings)) for _ in range(2)
+        ]
+        key = first_key(gateways[0])
+        until(lambda: ask(gateways[1], "GET", "/api/v1/destinations", key=key).status == 200)
+
+        def make(number: int) -> int:
+            body = {"name": str(number), "transport": "webhook", "address": {"url": "http://127.0.0.1:9"}}
+            return ask(gateways[number % 2], "POST", "/api/v1/destinations", body, key=key).status
+
+        with ThreadPoolExecutor(8) as pool:
+            made = Counter(pool.map(make, range(4 * MADE_MAX)))
+        assert made == {201: MADE_MAX, 409: 3 * MADE_MAX}
+        for gateway in gateways:
+            path = f"/api/v1/destinations?limit={2 * MADE_MAX}"
+            until(lambda: len(ask(gateway, "GET", path, key=key).json["destinations"]) == MADE_MAX)  # noqa: B023
 
 
 # -- several processes of one program ----------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway import Gateway, gateway_with
+from gateway import Gateway
+from stores import Store
 from streams import Listener, Message, listening
 from tenants import PASSWORD, Tenant, incident, signed, tenant_of
 
@@ -17,9 +18,9 @@ pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture(name="gateway", scope="module")
-def _gateway() -> Iterator[Gateway]:
+def _gateway(store: Store) -> Iterator[Gateway]:
     """A gateway whose streams say often how far they have come."""
-    with gateway_with({"TOCSIN_STREAM_KEEP_ALIVE_S": "0.05"}) as running:
+    with store.gateway_with({"TOCSIN_STREAM_KEEP_ALIVE_S": "0.05"}) as running:
         yield running
 
 

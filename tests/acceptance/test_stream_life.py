@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import Gateway, Process, gateway_with
+from gateway import Gateway, Process
+from stores import Store
 from streams import Message, listening
 from tenants import Tenant, tenant_of
 
@@ -47,9 +47,9 @@ def until_metric(process: Process, line: str) -> None:
 
 
 @pytest.fixture(name="gateway", scope="module")
-def _gateway() -> Iterator[Gateway]:
+def _gateway(store: Store) -> Iterator[Gateway]:
     """A gateway whose streams say often how far they have come."""
-    with gateway_with({"TOCSIN_STREAM_KEEP_ALIVE_S": "0.05"}) as running:
+    with store.gateway_with({"TOCSIN_STREAM_KEEP_ALIVE_S": "0.05"}) as running:
         yield running
 
 
@@ -149,8 +149,8 @@ class _Load:
             self._stopping.wait(PAUSE_S)
 
 
-def test_no_event_is_missed_or_told_twice_across_kills(tmp_path: Path) -> None:
-    process = Process(tmp_path / "data")
+def test_no_event_is_missed_or_told_twice_across_kills(store: Store, tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", store.settings())
     process.start()
     key = process.keys["api_key"]
     load = _Load(process, key, clients=4)
@@ -185,8 +185,8 @@ def test_no_event_is_missed_or_told_twice_across_kills(tmp_path: Path) -> None:
 # -- gaps --------------------------------------------------------------------------------------------------
 
 
-def test_who_was_away_for_too_long_is_told_that_something_is_missing() -> None:
-    with gateway_with({"TOCSIN_STREAM_RESUME_EVENTS_MAX": "4"}) as gateway:
+def test_who_was_away_for_too_long_is_told_that_something_is_missing(store: Store) -> None:
+    with store.gateway_with({"TOCSIN_STREAM_RESUME_EVENTS_MAX": "4"}) as gateway:
         tenant = tenant_of(gateway)
         with listening(gateway.base_url, tenant.key) as listener:
             begin = listener.wait_begun()
@@ -200,19 +200,18 @@ def test_who_was_away_for_too_long_is_told_that_something_is_missing() -> None:
         assert [each.name for each in again] == ["event"] * 4
 
 
-def test_a_position_from_a_history_that_is_gone_is_told_as_a_gap(tmp_path: Path) -> None:
-    process = Process(tmp_path / "data")
+def test_a_position_from_a_history_that_is_gone_is_told_as_a_gap(store: Store, tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", store.settings())
     process.start()
     tenant = Tenant(process, process.keys["api_key"])
     emit(tenant)
     process.stop()
-    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    put_back = store.keep(process)
     process.start()
     with listening(process.base_url, tenant.key) as listener:
         mark = listener.until_event(emit(tenant))[0].id
     process.kill()
-    shutil.rmtree(tmp_path / "data")
-    (tmp_path / "copy").rename(tmp_path / "data")
+    put_back()
     process.start()
     try:
         with listening(process.base_url, tenant.key, last_event_id=mark) as listener:
@@ -229,9 +228,9 @@ def test_a_position_from_a_history_that_is_gone_is_told_as_a_gap(tmp_path: Path)
 LONG = "x" * 60_000
 
 
-def test_a_slow_reader_is_dropped_and_nobody_else_is_held_up() -> None:
+def test_a_slow_reader_is_dropped_and_nobody_else_is_held_up(store: Store) -> None:
     settings = {"TOCSIN_STREAM_BACKLOG_MESSAGES_MAX": "50", "TOCSIN_STREAM_FAREWELL_S": "60"}
-    with gateway_with(settings) as gateway, ExitStack() as stack:
+    with store.gateway_with(settings) as gateway, ExitStack() as stack:
         tenant = tenant_of(gateway)
         slow = stack.enter_context(listening(gateway.base_url, tenant.key, {"data": "true"}, reading=False))
         swift = stack.enter_context(listening(gateway.base_url, tenant.key))
@@ -251,9 +250,9 @@ def test_a_slow_reader_is_dropped_and_nobody_else_is_held_up() -> None:
         swift.until_event(stored[-1])
 
 
-def test_a_slow_reader_that_does_not_take_its_farewell_is_cut_off() -> None:
+def test_a_slow_reader_that_does_not_take_its_farewell_is_cut_off(store: Store) -> None:
     settings = {"TOCSIN_STREAM_BACKLOG_BYTES_MAX": "100000", "TOCSIN_STREAM_FAREWELL_S": "0.05"}
-    with gateway_with(settings) as gateway:
+    with store.gateway_with(settings) as gateway:
         tenant = tenant_of(gateway)
         with listening(gateway.base_url, tenant.key, {"data": "true"}, reading=False) as slow:
             while b"tocsin_streams 0.0" not in metrics(gateway):
@@ -272,9 +271,9 @@ def metrics(gateway: Gateway) -> bytes:
 # -- bounds and ends ---------------------------------------------------------------------------------------
 
 
-def test_streams_are_bounded_for_each_organisation_and_in_all() -> None:
+def test_streams_are_bounded_for_each_organisation_and_in_all(store: Store) -> None:
     settings = {"TOCSIN_STREAM_PER_ORGANISATION_MAX": "2", "TOCSIN_STREAM_STREAMS_MAX": "3"}
-    with gateway_with(settings) as gateway, ExitStack() as stack:
+    with store.gateway_with(settings) as gateway, ExitStack() as stack:
         one, two = tenant_of(gateway), tenant_of(gateway)
         first = stack.enter_context(listening(gateway.base_url, one.key))
         for tenant in (one, two):
@@ -310,8 +309,8 @@ def test_a_revoked_key_ends_its_streams_and_no_others(gateway: Gateway, tenant: 
     assert tenant.process.request("GET", "/api/v1/stream", key=made["key"]).status == 401
 
 
-def test_a_shutdown_says_goodbye_and_waits_for_no_reader(tmp_path: Path) -> None:
-    process = Process(tmp_path / "data")
+def test_a_shutdown_says_goodbye_and_waits_for_no_reader(store: Store, tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", store.settings())
     process.start()
     tenant = Tenant(process, process.keys["api_key"])
     with (
@@ -332,8 +331,8 @@ def test_a_shutdown_says_goodbye_and_waits_for_no_reader(tmp_path: Path) -> None
         process.stop()
 
 
-def test_a_stopped_gateway_does_not_wait_for_a_reader_that_is_stuck() -> None:
-    with gateway_with({}) as gateway:
+def test_a_stopped_gateway_does_not_wait_for_a_reader_that_is_stuck(store: Store) -> None:
+    with store.gateway_with({}) as gateway:
         tenant = tenant_of(gateway)
         with listening(gateway.base_url, tenant.key, {"data": "true"}, reading=False):
             for _ in range(100):

@@ -10,7 +10,8 @@ import pytest
 
 from cli.commands import Shell
 from cli.following import following
-from gateway import Gateway, gateway_with
+from gateway import Gateway
+from stores import Store
 from tenants import Tenant, tenant_of
 from tocsin.cli.exits import FAILED, REFUSED
 from tocsin.fakes import running
@@ -46,8 +47,8 @@ class Scene:
 
 
 @pytest.fixture(name="scene", scope="module")
-def _scene() -> Iterator[Scene]:
-    with running() as fakes, gateway_with(fakes.fakes.settings()) as gateway:
+def _scene(store: Store) -> Iterator[Scene]:
+    with running() as fakes, store.gateway_with(fakes.fakes.settings()) as gateway:
         yield Scene(gateway, fakes)
 
 

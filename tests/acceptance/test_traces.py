@@ -14,8 +14,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from gateway import Gateway, Receiver, gateway_with
+from gateway import Gateway, Receiver
 from program import DEADLINE_S, environment, running_program
+from stores import Store
 from tenants import Tenant, tenant_of
 from wire import request, wire
 
@@ -55,27 +56,28 @@ class Collector(Receiver):
 
 
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
+def collector(store: Store) -> Iterator[Collector]:
+    """A collector of its own for each engine, since both are asked for the same traces."""
     taking = Collector()
     yield taking
     taking.close()
 
 
 @contextmanager
-def tracing(collector: Collector, **settings: str) -> Iterator[Gateway]:
+def tracing(store: Store, collector: Collector, **settings: str) -> Iterator[Gateway]:
     given = {
         "TOCSIN_TRACES": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "50",
         **settings,
     }
-    with gateway_with(given) as gateway:
+    with store.gateway_with(given) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
-def gateway(collector: Collector) -> Iterator[Gateway]:
-    with tracing(collector, OTEL_RESOURCE_ATTRIBUTES="deployment.environment=tests") as running:
+def gateway(store: Store, collector: Collector) -> Iterator[Gateway]:
+    with tracing(store, collector, OTEL_RESOURCE_ATTRIBUTES="deployment.environment=tests") as running:
         yield running
 
 
@@ -169,12 +171,14 @@ def test_a_trace_is_no_part_of_what_a_dialect_shows(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["refuses connections", "never answers"])
-def test_a_collector_that_is_away_stops_neither_events_nor_the_end(tmp_path: Path, answers: bool) -> None:
+def test_a_collector_that_is_away_stops_neither_events_nor_the_end(
+    store: Store, tmp_path: Path, answers: bool
+) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         if answers:
             bound.listen()
-        settings = {
+        settings = store.settings() | {
             "TOCSIN_TRACES": "true",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{bound.getsockname()[1]}",
             "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
@@ -201,6 +205,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.one_store("what is imported before a store is opened")
 def test_nothing_of_opentelemetry_is_imported_unless_traces_are_wanted(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=DEADLINE_S
@@ -208,6 +213,7 @@ def test_nothing_of_opentelemetry_is_imported_unless_traces_are_wanted(tmp_path:
     assert done.stdout.strip().endswith("[]"), done.stdout
 
 
+@pytest.mark.one_store("the start ends before a store is opened")
 def test_without_the_extra_the_setting_is_refused_in_words_that_help(tmp_path: Path) -> None:
     blocked = 'import sys; sys.modules["opentelemetry"] = None; from tocsin.cli.main import main; main()'
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import shutil
 import signal
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+
+from program import environment
+from stores import Store
 
 pytestmark = pytest.mark.acceptance
 
@@ -44,18 +46,18 @@ class _Lines:
     reason="needs curl, openssl and bash",
 )
 @pytest.mark.parametrize("runs", [1, 2], ids=["first run", "second run"])
-def test_each_printed_curl_line_reaches_the_receiver_signed(tmp_path: Path, runs: int) -> None:
+def test_each_printed_curl_line_reaches_the_receiver_signed(store: Store, tmp_path: Path, runs: int) -> None:
+    settings = store.settings()
     for _ in range(runs):
-        _try_out(tmp_path / "data")
+        _try_out(tmp_path / "data", settings)
 
 
-def _try_out(data: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+def _try_out(data: Path, settings: dict[str, str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tocsin", "serve", "--try", "--port", "0", "--data", str(data)],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment(settings),
     )
     try:
         assert process.stdout is not None

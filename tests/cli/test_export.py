@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands import Shell, shell_for
-from gateway import Gateway
+from gateway import Gateway, gateway_with
 from tenants import PASSWORD
 from tocsin.cli.exits import PARTIAL, USAGE
 
@@ -132,6 +132,24 @@ def test_what_the_dialects_routes_made_and_whom_to_tell_is_made_again_too(
     other.tenant.put("/api/v1/account", {"email": {"enabled": False, "to": ["b@example.com"]}})
     differs = other.run("import", "-", "--dry-run", stdin=done.out).rows[-1]
     assert (differs["result"], differs["detail"]) == ("differs", "enabled, to")
+
+
+def test_services_and_bots_without_a_chat_are_made_again_too(tmp_path: Path) -> None:
+    services = {"TOCSIN_APPRISE_SERVICES": '{"ops": "json://127.0.0.1:9"}', "TOCSIN_APPRISE_ORGANISATIONS": "all"}
+    with gateway_with(services) as gateway:
+        there, here = (shell_for(gateway, tmp_path / name) for name in ("there", "here"))
+        there.ok("destinations", "create", "phone", "--transport", "apprise", "--service", "ops", "--quiet")
+        bot = {"name": "bot", "transport": "telegram", "address": {"bot_token": "123:abc"}}
+        there.tenant.post("/api/v1/destinations", bot)
+        exported = there.run("export", "--what", "config").out
+        assert "123:abc" not in exported
+        made = here.run("import", "-", stdin=exported)
+        assert [(row["name"], row["result"]) for row in made.rows] == [("phone", "made"), ("bot", "by hand")]
+        assert made.rows[1]["detail"] == "needs address.bot_token, which no export holds"
+        here.tenant.post("/api/v1/destinations", bot)
+        again = here.run("import", "-", stdin=exported)
+        assert [(row["name"], row["result"]) for row in again.rows] == [("phone", "is there"), ("bot", "is there")]
+        assert here.run("export", "--what", "config").out == exported
 
 
 def test_a_webhook_that_belongs_to_no_project_is_told_of(shell: Shell, gateway: Gateway) -> None:

@@ -171,6 +171,16 @@ def test_another_key_than_the_one_used_is_told_at_the_start(data: Path, told: di
     refused(on(data, START, TOCSIN_SECRET_KEY="ab" * 32), 2, "not the key", "secret.key")
 
 
+def test_data_without_the_mark_of_a_key_get_that_of_the_next_start(data: Path) -> None:
+    store = sqlite3.connect(data / "tocsin.db")
+    taken = store.execute("delete from catalog where kind = 'key_mark'").rowcount
+    store.commit()
+    store.close()
+    assert taken == 1
+    assert on(data, MORE_KEYS, TOCSIN_SECRET_KEY="ab" * 32).status == 0
+    refused(on(data, MORE_KEYS), 2, "first started with", "secret.key")
+
+
 # -- data that cannot be had -------------------------------------------------------------------------------
 
 

@@ -1,8 +1,13 @@
-"""``tocsin destinations``, ``categories``, ``channels`` and ``keys``."""
+"""``tocsin destinations``, ``categories``, ``channels``, ``keys`` and ``service-keys``."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
 
 from cli.commands import Shell
 from gateway import Gateway
@@ -151,6 +156,37 @@ def test_a_key_is_shown_once_and_does_no_more_than_it_may(shell: Shell) -> None:
     shell.refused(USAGE, "keys", "revoke", made["id"], says="--yes")
     shell.ok("keys", "revoke", made["id"], "--yes")
     shell.refused(DENIED, "destinations", "list", TOCSIN_KEY=made["key"], says="this key is not known there")
+
+
+def test_service_keys_are_made_taken_over_listed_and_revoked(shell: Shell, tmp_path: Path) -> None:
+    made = shell.ok("service-keys", "create", "--algorithm", "ES256")
+    assert (made["algorithm"], made["public_jwk"]["crv"]) == ("ES256", "P-256")
+    pair = Ed25519PrivateKey.generate()
+    jwk = json.loads(OKPAlgorithm.to_jwk(pair))
+    (tmp_path / "pair.jwk").write_text(json.dumps(jwk), "utf-8")
+    taken = shell.ok("service-keys", "create", "--jwk-file", str(tmp_path / "pair.jwk"))
+    assert (taken["algorithm"], taken["public_jwk"]["x"]) == ("EdDSA", jwk["x"])
+    assert jwk["d"] not in json.dumps(taken)
+    assert shell.rows("service-keys", "list") == [made, taken]
+    assert shell.rows("service-keys", "list", "--limit", "1") == [made]
+
+    (tmp_path / "none.jwk").write_text("my secret", "utf-8")
+    none = str(tmp_path / "none.jwk")
+    shell.refused(USAGE, "service-keys", "create", "--jwk-file", none, says="holds no JWK")
+    shell.refused(
+        REFUSED,
+        "service-keys",
+        "create",
+        "--algorithm",
+        "RS256",
+        "--jwk-file",
+        str(tmp_path / "pair.jwk"),
+        says="private_jwk",
+    )
+    shell.refused(USAGE, "service-keys", "revoke", made["kid"], says="--yes")
+    assert shell.ok("service-keys", "revoke", made["kid"], "--yes") == {"kid": made["kid"], "deleted": True}
+    shell.refused(NOT_FOUND, "service-keys", "revoke", made["kid"], "--yes", says="service key not found")
+    assert shell.rows("service-keys", "list") == [taken]
 
 
 def test_endpoints(shell: Shell, gateway: Gateway) -> None:

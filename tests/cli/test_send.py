@@ -39,10 +39,10 @@ def test_a_repeat_with_the_same_idempotency_key_is_the_same_event(shell: Shell) 
 def test_waiting_tells_that_every_first_attempt_delivered(shell: Shell, gateway: Gateway) -> None:
     shell.tenant.category()
     shell.ok("destinations", "change", "email", "--type", "nothing")
-    shell.tenant.webhook(f"{gateway.receiver_url}/told")
+    shell.tenant.webhook(f"{gateway.receiver_url}/told-all")
     told = shell.ok("send", "-c", "bug", "--wait", "10", "--idempotency-key", "ORD-1")
     assert told["status"] == "delivered"
-    assert [each.path for each in gateway.receiver.wait_for(1, path="/told")] == ["/told"]
+    assert [each.path for each in gateway.receiver.wait_for(1, path="/told-all")] == ["/told-all"]
     again = shell.ok("send", "-c", "bug", "--wait", "10", "--idempotency-key", "ORD-1")
     assert again == told
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from tocsin.bootstrap import LIMITS, load_settings
+from tocsin.bootstrap import LIMITS, check_processes, load_settings
 from tocsin.bootstrap.configuration import plan_limits, retention_ms, transaction_lease_ms
 from tocsin.core.quota import PLAN_LIMITS, Plan
 from tocsin.settings import FOR_TESTS, SettingsFault, parse_networks, scalars, settings_model
@@ -135,6 +135,10 @@ def test_an_empty_list_of_networks_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         ("retention_days", "-1"),
         ("retention_days", "nan"),
         ("retention_days", "inf"),
+        ("database", "mysql://db/tocsin"),
+        ("database", "postgresql://u:p@db:65536/tocsin"),
+        ("database", "postgresql://u:p@[::1]:0/tocsin"),
+        ("database_listen", "postgresql://u:p@db1:5432,db2:99999/tocsin"),
         ("secret_key", "short"),
         ("secret_key", "zz" * 32),
         ("outbound_allow", "10.0.0.0/8,nowhere"),
@@ -161,6 +165,26 @@ def test_a_value_out_of_bounds_is_told_with_its_name_and_without_itself(
     assert said.startswith(f"setting {name} (TOCSIN_{name.upper()}): ")
     assert "SecretStr" not in said
     assert name != "secret_key" or value not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:99999@db/tocsin",
+        "postgresql://167772161/tocsin",
+        "postgresql://u:p@[::1]:65535,db2/tocsin",
+        "postgresql://u:99999@/tocsin?host=/run/postgresql",
+    ],
+)
+def test_what_is_no_port_is_not_judged_as_one(url: str) -> None:
+    assert load_settings(database=url).values.database.get_secret_value() == url
+
+
+def test_each_of_several_processes_has_a_port_for_its_metrics() -> None:
+    database = "postgresql://u@db/tocsin"
+    check_processes(load_settings(database=database, processes=2, metrics_port=65_534))
+    with pytest.raises(SettingsFault, match=r"TOCSIN_METRICS_PORT.*begin lower"):
+        check_processes(load_settings(database=database, processes=2, metrics_port=65_535))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tocsin.core.identifiers import (
     parse_hex32,
     parse_prefixed,
     prefixed,
+    subject_bucket,
 )
 
 IDS = st.binary(min_size=16, max_size=16)
@@ -73,6 +74,29 @@ def test_drawn_buckets_are_spread() -> None:
 @given(IDS)
 def test_a_digests_bucket_is_one_of_them(name: bytes) -> None:
     assert 0 <= digest_bucket(name) < BUCKETS
+
+
+@given(TIMES, st.integers(0, BUCKETS - 1))
+def test_a_subject_that_is_an_id_is_where_the_id_is(at_ms: int, bucket: int) -> None:
+    assert subject_bucket(hex32(_sequence().make(at_ms, bucket))) == bucket
+
+
+@pytest.mark.parametrize(
+    ("subject", "bucket"),
+    [
+        ("", 17),
+        ("order 42", 3),
+        ("Größe", 53),
+        # An id in all but its version, its variant, its case or its length.
+        ("0189aaaaaaaa4aaa85aaaaaaaaaaaaaa", 24),
+        ("0189aaaaaaaa7aaa45aaaaaaaaaaaaaa", 16),
+        ("0189AAAAAAAA7AAA85AAAAAAAAAAAAAA", 25),
+        ("0189aaaaaaaa7aaa85aaaaaaaaaaaaaaa", 61),
+        ("0189aaaaaaaa7aaa85aaaaaaaaaaaaaa", 5),
+    ],
+)
+def test_a_subjects_bucket_is_the_same_for_ever(subject: str, bucket: int) -> None:
+    assert subject_bucket(subject) == bucket
 
 
 @given(TIMES, st.integers(0, BUCKETS - 1))

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.core.quiet_hours import QuietHours, quiet_hours_fault, quiet_over_ms, quiet_until_ms
+from tocsin.core.identifiers import subject_bucket
+from tocsin.core.quiet_hours import (
+    QuietHours,
+    lane_bucket,
+    quiet_hours_fault,
+    quiet_over_ms,
+    quiet_until_ms,
+    urgent_lane,
+)
 
 NIGHT = QuietHours(start="22:00", end="07:00")
 NOON = QuietHours(start="12:00", end="13:30")
@@ -100,3 +108,9 @@ def test_what_is_no_time_or_no_zone_is_told(quiet: QuietHours, field: str) -> No
 
 def test_good_ones_have_no_fault() -> None:
     assert [quiet_hours_fault(each) for each in (NIGHT, NOON, BERLIN)] == [None, None, None]
+
+
+@given(st.text(max_size=9))
+def test_an_urgent_lane_is_where_the_usual_one_of_its_subject_is(subject: str) -> None:
+    lane = subject.encode()
+    assert lane_bucket(lane) == lane_bucket(urgent_lane(lane)) == subject_bucket(subject)

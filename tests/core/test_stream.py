@@ -83,7 +83,7 @@ def test_deliveries_are_told_by_their_events() -> None:
 def test_a_stream_begins_where_its_reader_left_off_within_bounds(
     after: int | None, position: int, gap: Gap | None
 ) -> None:
-    assert beginning(after, 1000, back_max=100) == (position, gap)
+    assert beginning(after, 1000, oldest=900) == (position, gap)
 
 
 def told(size: int) -> Told:

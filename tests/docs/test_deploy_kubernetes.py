@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from docs import deployed
-from docs.deployed import EXAMPLE, INIT, KUBERNETES
-from docs.pages import ROOT
+from docs.deployed import EXAMPLE, INIT, KUBERNETES, PAGE
+from docs.pages import ROOT, blocks
 from tocsin import __version__
 from tocsin.bootstrap import load_settings
 from tocsin.settings import SettingsFault
@@ -141,8 +141,18 @@ def test_a_gateway_whose_database_is_away_is_left_alive() -> None:
     assert paths == {"startupProbe": "/health", "readinessProbe": "/ready", "livenessProbe": "/health"}
 
 
+def test_the_page_makes_what_the_first_job_reads_before_the_job() -> None:
+    commands = next(each.text for each in blocks(PAGE) if "init/job.yaml" in each.text)
+    before = commands[: commands.index("kubectl apply -f deploy/kubernetes/init/job.yaml")]
+    (job,) = deployed.resources(INIT)
+    wanted = {kind for source in deployed.container(job["spec"]["template"])["envFrom"] for kind in source}
+    assert wanted == {"configMapRef", "secretRef"}
+    assert "kubectl create secret generic tocsin --namespace=tocsin" in before
+    assert "kubectl apply --namespace=tocsin -f deploy/kubernetes/configmap.yaml" in before
+
+
 def test_the_example_is_the_secret_that_the_page_makes() -> None:
-    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     (secret,) = deployed.resources(EXAMPLE)
     for name in secret["stringData"]:
         assert f"--from-literal={name}=" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,13 @@ def text_of(page: Path) -> str:
     return page.read_text("utf-8")
 
 
-def settings() -> set[str]:
-    return {f"TOCSIN_{name.upper()}" for name in settings_model(LIMITS).model_fields}
+@cache
+def settings() -> frozenset[str]:
+    return frozenset(f"TOCSIN_{name.upper()}" for name in settings_model(LIMITS).model_fields)
 
 
-def series() -> set[str]:
+@cache
+def series() -> frozenset[str]:
     """Return every series of ours, as Prometheus sees it."""
     found: set[str] = set()
     for each in Metrics().registry._collector_to_names:
@@ -40,7 +43,7 @@ def series() -> set[str]:
             found |= {each.name, *(f"{each.name}_{part}" for part in ("bucket", "sum", "count"))}
         elif isinstance(each, Instrument):
             found.add(each.name)
-    return found
+    return frozenset(found)
 
 
 # -- settings ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +34,10 @@ _TEMPLATE = "template_of_tests"
 
 
 def server_folders() -> list[Path]:
-    """Return the folders with a server's programs: that of ``TEST_POSTGRES_FOLDER``, or those that are installed."""
+    """Return the folders with a server's programs: those of ``TEST_POSTGRES_FOLDER``, or those that are installed."""
     chosen = os.environ.get("TEST_POSTGRES_FOLDER")
     if chosen is not None:
-        return [Path(chosen)]
+        return [Path(each) for each in chosen.split(os.pathsep)]
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     on_path = shutil.which("postgres")
     if on_path is not None:
@@ -55,15 +55,17 @@ class PostgresServer:
     Args:
         folder: with the server's programs.
         directory: to keep the data in; made.
-        settings: of the server.
+        admits: lines of ``pg_hba.conf``, which come before the one by which everybody on loopback is admitted.
+        settings: of the server, as of its next start.
     """
 
-    def __init__(self, folder: Path, directory: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, directory: Path, admits: Sequence[str] = (), **settings: str) -> None:
         self._folder = folder
         self._directory = directory
         self._data = directory / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        self._settings = {
+        self._admits = admits
+        self.settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(directory),
             "max_connections": "100",
@@ -75,20 +77,44 @@ class PostgresServer:
         }
         # It refuses to run as root; whoever else runs the tests runs it too.
         self._as: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-        self.port = _free_port()
+        self.port = free_port()
 
     def make(self) -> None:
         """Make the data directory."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        if self._as:
-            shutil.chown(self._directory, self._as["user"], self._as["group"])
+        self._make_directory()
         self._run(
             "initdb", "-D", str(self._data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
         )
+        if self._admits:
+            rules = self._data / "pg_hba.conf"
+            rules.write_text("\n".join([*self._admits, rules.read_text()]))
+
+    def make_standby_of(self, primary: PostgresServer, name: str) -> None:
+        """Make the data directory of a standby, which the primary knows by this name."""
+        self._make_directory()
+        source = f"host=127.0.0.1 port={primary.port} user={_USER} application_name={name}"
+        self._run(
+            "pg_basebackup", "-D", str(self._data), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"
+        )
+
+    def _make_directory(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if self._as:
+            shutil.chown(self._directory, self._as["user"], self._as["group"])
+
+    def keep(self, name: str, content: bytes) -> Path:
+        """Write a file that nobody but the server reads, such as its key; return where it is."""
+        path = self._directory / name
+        self._make_directory()
+        path.write_bytes(content)
+        path.chmod(0o600)
+        if self._as:
+            shutil.chown(path, self._as["user"], self._as["group"])
+        return path
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = [f"-c{name}={value}" for name, value in self._settings.items()]
+        options = [f"-c{name}={value}" for name, value in self.settings.items()]
         command = [str(self._folder / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
         with (self._directory / "log").open("ab") as log:
             # A session of its own, so that an interrupt of the tests does not reach it before they are over.
@@ -119,18 +145,33 @@ class PostgresServer:
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        found = children.read_text().split() if number is signal.SIGKILL and children.exists() else []
-        process.send_signal(number)
-        for child in found:
-            try:
-                os.kill(int(child), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        if number is signal.SIGKILL:
+            self._send_to_all(number)
+        else:
+            process.send_signal(number)
+        self._process = None
         process.wait(START_MAX_S)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Keep it from answering, though its port still takes connections, as a machine that hangs does."""
+        stopped = self._send_to_all(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _send(signal.SIGCONT, stopped)
+
+    def _send_to_all(self, number: signal.Signals) -> list[int]:
+        """Send a signal to it and to all its processes; return them, it first, so that it begins no more."""
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        found = [pid, *(int(each) for each in children.read_text().split())] if children.exists() else [pid]
+        _send(number, found)
+        return found
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
@@ -171,15 +212,30 @@ class PostgresServer:
             self.execute(f"drop database {name} with (force)")
 
 
-def _free_port() -> int:
+def _send(number: signal.Signals, pids: Sequence[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return int(bound.getsockname()[1])
 
 
 @contextmanager
-def running_server(folder: Path | None = None, **settings: str) -> Iterator[PostgresServer]:
-    """Start a server of its own, the first of ``server_folders`` unless told otherwise; skip where there is none."""
+def unmade_server(
+    folder: Path | None = None, admits: Sequence[str] = (), **settings: str
+) -> Iterator[PostgresServer]:
+    """Yield a server that is still to be made and started; skip where there are no programs for it.
+
+    Args:
+        folder: with the programs, the first of ``server_folders`` unless told otherwise.
+    """
     if folder is None:
         folders = server_folders()
         if not folders:
@@ -188,9 +244,7 @@ def running_server(folder: Path | None = None, **settings: str) -> Iterator[Post
     # Not pytest's own directory: the path of a socket is short, and the server's user must get at it.
     with tempfile.TemporaryDirectory(prefix="tocsin-pg-") as directory:
         Path(directory).chmod(0o755)
-        server = PostgresServer(folder, Path(directory) / "s", **settings)
-        server.make()
-        server.start()
+        server = PostgresServer(folder, Path(directory) / "s", admits, **settings)
         try:
             yield server
         finally:
@@ -198,9 +252,20 @@ def running_server(folder: Path | None = None, **settings: str) -> Iterator[Post
 
 
 @contextmanager
-def fast_server() -> Iterator[PostgresServer]:
+def running_server(
+    folder: Path | None = None, admits: Sequence[str] = (), **settings: str
+) -> Iterator[PostgresServer]:
+    """Start a server of its own; skip where there are no programs for it."""
+    with unmade_server(folder, admits, **settings) as server:
+        server.make()
+        server.start()
+        yield server
+
+
+@contextmanager
+def fast_server(folder: Path | None = None) -> Iterator[PostgresServer]:
     """Start a server that does not wait for the disk, with a template that holds the schema."""
-    with running_server(fsync="off", full_page_writes="off") as server:
+    with running_server(folder, fsync="off", full_page_writes="off") as server:
         server.execute(f"create database {_TEMPLATE}")
 
         async def migrate() -> None:
@@ -277,7 +342,7 @@ def play_on(dsn: str, play: Callable[..., Any], *, engines: int = 1, **settings:
 @asynccontextmanager
 async def open_transaction(dsn: str) -> AsyncIterator[Connection]:
     """Run a transaction of our own, which is committed at the end."""
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(dsn, connection_class=Connection)
     try:
         async with connection.transaction():
             yield connection

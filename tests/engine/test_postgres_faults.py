@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -19,13 +20,24 @@ from engine.postgres_server import (
     postgres_settings,
     running_server,
 )
+from tocsin.core.delivery import DeliveryState
 from tocsin.core.errors import Unavailable
 from tocsin.core.event import Event
 from tocsin.core.identifiers import EventId, IdSequence
-from tocsin.engine.postgres import PostgresEngine
+from tocsin.engine.postgres import PostgresEngine, lanes
 from tocsin.engine.postgres.opening import open_store
 from tocsin.engine.postgres.pool import Pool, PoolSettings
-from tocsin.engine.rows import Acceptance, Accepted, EngineRefused, NewEvent, Repeated
+from tocsin.engine.postgres.sql import Connection
+from tocsin.engine.rows import (
+    Acceptance,
+    Accepted,
+    EngineRefused,
+    Finished,
+    NewEvent,
+    Repeated,
+    RetryAt,
+    Settlement,
+)
 from tocsin.testing.clock import ManualClock
 from tocsin.testing.engine_contract import Stage
 
@@ -119,6 +131,31 @@ def test_a_commit_whose_answer_is_lost_is_told_as_what_it_was(dsn: str) -> None:
     asyncio.run(run())
 
 
+def test_a_settle_that_was_told_as_unavailable_counts_once_when_it_is_tried_again(dsn: str) -> None:
+    async def run() -> None:
+        async with cutting_proxy(dsn) as proxy:
+            stage = Stage(postgres_factory(proxy.dsn, listens=False))
+            await stage.open()
+            await stage.store(stage.new(stage.destination()), stage.new(stage.destination()))
+            ended, given_back = await stage.claim()
+            batch = [
+                Settlement(ended, stage.attempt(), Finished(DeliveryState.DELIVERED)),
+                Settlement(given_back, None, RetryAt(stage.clock.now_ms() + 1000)),
+            ]
+            proxy.cuts_left = 100
+            with pytest.raises(Unavailable):
+                await stage.engine.settle(batch)
+            assert proxy.cuts_left < 100
+            proxy.cuts_left = 0
+            assert await stage.engine.settle(batch) == [True, True]
+            assert [each.number for each in await stage.attempts(ended.delivery_id)] == [1]
+            # Whoever brings it once more, after it was told, comes too late.
+            assert await stage.engine.settle(batch) == [False, False]
+            await stage.close()
+
+    asyncio.run(run())
+
+
 def test_a_commit_in_doubt_of_what_leaves_no_trace_is_told_as_unavailable(dsn: str) -> None:
     async def run() -> None:
         async with cutting_proxy(dsn) as proxy:
@@ -144,6 +181,89 @@ def test_a_read_goes_on_over_a_new_connection(dsn: str) -> None:
         await killer.close()
 
     play_on(dsn, play)
+
+
+def test_what_a_process_locked_that_was_stopped_is_let_go(dsn: str) -> None:
+    async def play(one: Stage, two: Stage) -> None:
+        destination = one.destination()
+        is_locked, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def lock_and_stop(connection: Connection, _: bool) -> None:
+            await lanes.lock(connection, [(destination, b"l")])
+            is_locked.set()
+            await goes_on.wait()
+            await lanes.unlock_unused(connection, [(destination, b"l")])
+
+        assert isinstance(one.engine, PostgresEngine)
+        stopped = asyncio.create_task(one.engine._pool.write(lock_and_stop))
+        await is_locked.wait()
+        new = two.new(destination, lane=b"l")
+        await two.store(new)
+        goes_on.set()
+        # It finds its transaction gone, and makes another one.
+        await stopped
+        assert (await two.claim_one()).delivery_id == new.deliveries[0].id
+
+    play_on(dsn, play, engines=2, idle_max_s=0.5)
+
+
+def test_a_search_of_a_process_that_was_stopped_is_ended(dsn: str) -> None:
+    """It would keep partitions from being dropped for as long as the process stands still."""
+    tries = 0
+
+    async def stop_once(connection: Connection) -> object:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            ended = asyncio.Event()
+            connection.add_termination_listener(lambda _: ended.set())
+            await connection.fetchval("select count(*) from pg_class")
+            await ended.wait()
+        return await connection.fetchval("select 1")
+
+    async def run() -> None:
+        pool = Pool(PoolSettings(dsn=dsn, idle_max_s=0.5))
+        await pool.open()
+        assert await pool.read(stop_once, time_max_s=30.0, in_transaction=True) == 1
+        await pool.close()
+
+    asyncio.run(run())
+    assert tries > 1
+
+
+def test_a_server_that_hangs_up_does_not_keep_from_the_one_that_answers(postgres: PostgresServer) -> None:
+    """So does what stands before a server that is down, and takes its clients' connections for it."""
+    taken = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        taken += 1
+        await reader.read(1024)
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as before:
+            hosts = f"127.0.0.1:{before.sockets[0].getsockname()[1]},127.0.0.1:{postgres.port}"
+            pool = Pool(PoolSettings(dsn=f"postgresql://tocsin@{hosts}/postgres?sslmode=disable"))
+            connection = await pool.connect()
+            assert await connection.fetchval("select 1") == 1
+            await connection.close()
+
+    asyncio.run(run())
+    assert taken == 1
+
+
+def test_a_search_that_finds_no_server_is_not_told_to_narrow_itself_down() -> None:
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            pool = Pool(PoolSettings(dsn=f"postgresql://tocsin@127.0.0.1:{silent.getsockname()[1]}/tocsin"))
+            await pool.open()
+            with pytest.raises(Unavailable) as told:
+                await pool.read(lambda c: c.fetch("select 1"), time_max_s=0.1, in_transaction=True)
+            assert (told.value.code, told.value.retry_after_s) == (Unavailable("").code, 1)
+            await pool.close()
+
+    asyncio.run(run())
 
 
 # -- a server that is killed -------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ from tocsin.core.incident import IncidentAction, IncidentChange, IncidentRefusal
 from tocsin.core.organisation import Category
 from tocsin.core.quota import QuotaCharge
 from tocsin.core.transaction import Transaction, TransactionRefusal
-from tocsin.engine.postgres import PostgresEngine, accept, mailbox, settle, transact
+from tocsin.engine.postgres import PostgresEngine, accept, lanes, mailbox, settle, transact
+from tocsin.engine.postgres.sql import Connection
 from tocsin.engine.rows import (
     Accepted,
     CatalogResult,
@@ -310,6 +311,37 @@ def test_partitions_that_one_process_dropped_are_made_again_by_the_other(dsn: st
         assert await two.finish(await one.claim_one())
 
     play_on(dsn, play, engines=2)
+
+
+def test_what_a_process_locked_that_was_stopped_while_it_was_told_a_lot_is_let_go(dsn: str) -> None:
+    """Then the server is not idle, and ends no statement whose answer it is sending."""
+
+    async def play(one: Stage, two: Stage) -> None:
+        destination = one.destination()
+        stopped: list[Connection] = []
+        is_locked = asyncio.Event()
+
+        async def lock_and_stop(connection: Connection, _: bool) -> None:
+            await lanes.lock(connection, [(destination, b"l")])
+            if not stopped:
+                telling = await connection.prepare("select repeat('x', 1000000) from generate_series(1, 60)")
+                stopped.append(connection)
+                connection._transport.pause_reading()  # type: ignore[attr-defined]
+                is_locked.set()
+                await telling.fetch()
+            await lanes.unlock_unused(connection, [(destination, b"l")])
+
+        assert isinstance(one.engine, PostgresEngine)
+        writing = asyncio.create_task(one.engine._pool.write(lock_and_stop))
+        await is_locked.wait()
+        new = two.new(destination, lane=b"l")
+        await two.store(new)
+        stopped[0]._transport.resume_reading()  # type: ignore[attr-defined]
+        # It finds its transaction gone, and makes another one.
+        await writing
+        assert (await two.claim_one()).delivery_id == new.deliveries[0].id
+
+    play_on(dsn, play, engines=2, idle_max_s=0.5)
 
 
 def test_two_that_start_at_once_migrate_once(postgres: PostgresServer) -> None:

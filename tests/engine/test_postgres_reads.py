@@ -53,7 +53,7 @@ WIDE = ScanBounds(time_max_s=60.0, count_max_s=60.0, query_max_s=60.0)
 @asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Connection]:
     """Lend a connection of the test's own."""
-    made: Any = await asyncpg.connect(dsn)
+    made: Any = await asyncpg.connect(dsn, connection_class=Connection)
     try:
         yield made
     finally:

@@ -20,7 +20,7 @@ from exchanges.parsing import parse
 from exchanges.sending import Answer, send
 from exchanges.templates import expand
 
-UNTIL_DEADLINE_S = 10.0
+UNTIL_DEADLINE_S = 30.0
 """How long an exchange with ``@until`` is repeated unless told otherwise."""
 
 UNTIL_PAUSE_S = 0.05

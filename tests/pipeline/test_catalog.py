@@ -16,7 +16,7 @@ from tocsin.core.errors import Conflict, NotFound, Unavailable
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import DEFAULT_ORGANISATION, ChannelId, DestinationId, KeyId, OrganisationId
 from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey, key_digest
-from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.catalog import Catalog, CatalogLimits
 
 FOREIGN = OrganisationId(b"f" * 16)
 
@@ -138,7 +138,7 @@ def test_keeping_fresh_goes_on_after_the_store_was_away(tmp_path: Path) -> None:
         mine, theirs = Catalog(stage.engine), stage.catalog
         await theirs.save(key(1))
         stage.engine.faults["catalog_since"] = [Unavailable("the disk is full")]
-        keeping = asyncio.get_running_loop().create_task(mine.keep_fresh())
+        keeping = asyncio.get_running_loop().create_task(mine.keep_fresh(CatalogLimits(refresh_every_s=0.01)))
         await stage.signal.until(lambda: len(stage.engine.batches["catalog_since"]) >= 5)
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)

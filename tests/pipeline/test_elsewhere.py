@@ -5,20 +5,29 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from pipeline.job_house import House, counts, stored
 from pipeline.stage import Stage, run
 from receivers import LOOPBACK
 from tocsin.core.delivery import DeliveryState
 from tocsin.core.destination import Destination, Transport
-from tocsin.core.errors import Unavailable
-from tocsin.core.identifiers import DEFAULT_ORGANISATION
+from tocsin.core.errors import Conflict, InvalidRequest, NotPermitted, Unavailable
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, ChannelId
 from tocsin.core.job import JobState
+from tocsin.core.organisation import Channel, Organisation
+from tocsin.core.quota import PLAN_LIMITS, Plan
+from tocsin.pipeline.account import Categories
 from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.channels import Channels
 from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.destinations import DestinationBounds, Destinations, DestinationSpec
 from tocsin.pipeline.ingest import Ingest, IngestLimits
 from tocsin.pipeline.unsent import Unsent
 from tocsin.transports.addresses import AddressPolicy, UrlChecks
+
+_BOUNDS = DestinationBounds()
 
 
 def test_what_a_destination_gets_that_was_just_made_elsewhere_is_sent(tmp_path: Path) -> None:
@@ -33,6 +42,48 @@ def test_what_a_destination_gets_that_was_just_made_elsewhere_is_sent(tmp_path: 
         assert len(receipt.deliveries) == len(stage.remote.started) == 1
 
     run(tmp_path, scenario)
+
+
+def test_bounds_count_what_was_made_elsewhere_a_moment_ago(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        elsewhere = Catalog(stage.engine)
+        await elsewhere.refresh()
+        organisation = Organisation(id=DEFAULT_ORGANISATION, name="ours", created_ms=0, plan=Plan.FREE)
+        await stage.catalog.save(organisation)
+        await elsewhere.refresh()
+        room = {Plan.FREE: msgspec.structs.replace(PLAN_LIMITS[Plan.FREE], categories=4)}
+        categories = [
+            Categories(catalog=each, clock=stage.clock, ids=stage.ids, plan_limits=room)
+            for each in (stage.catalog, elsewhere)
+        ]
+        await categories[0].create(DEFAULT_ORGANISATION, name="bug", color=1)
+        # It makes those that are missing, and knows which.
+        assert [each.name for each in await categories[1].quick_start(DEFAULT_ORGANISATION)] == ["sale", "question"]
+        await categories[0].create(DEFAULT_ORGANISATION, name="last", color=1)
+        with pytest.raises(NotPermitted):
+            await categories[1].create(DEFAULT_ORGANISATION, name="late", color=1)
+
+        channels = [Channels(each, 1) for each in (stage.catalog, elsewhere)]
+        first, late = (
+            Channel(
+                id=ChannelId(bytes([number]) * 16),
+                organisation_id=DEFAULT_ORGANISATION,
+                name="c",
+                password_hash="",
+                created_ms=0,
+            )
+            for number in (1, 2)
+        )
+        await channels[0].add(first)
+        with pytest.raises(InvalidRequest):
+            await channels[1].add(late)
+
+        bounds = DestinationBounds(per_organisation_max=1)
+        await _made(stage, stage.catalog, _gateway(stage, stage.catalog), bounds)
+        with pytest.raises(Conflict):
+            await _made(stage, elsewhere, _gateway(stage, elsewhere), bounds)
+
+    run(tmp_path, scenario, sending=False)
 
 
 def test_what_waits_for_it_is_given_back_while_the_catalog_cannot_be_read(tmp_path: Path) -> None:
@@ -104,7 +155,7 @@ def _gateway(stage: Stage, catalog: Catalog) -> Ingest:
     )
 
 
-async def _made(stage: Stage, catalog: Catalog, gateway: Ingest) -> Destination:
+async def _made(stage: Stage, catalog: Catalog, gateway: Ingest, bounds: DestinationBounds = _BOUNDS) -> Destination:
     """Make a destination in the other process."""
     destinations = Destinations(
         catalog=catalog,
@@ -114,7 +165,7 @@ async def _made(stage: Stage, catalog: Catalog, gateway: Ingest) -> Destination:
         clock=stage.clock,
         ids=stage.ids,
         entropy=os.urandom,
-        bounds=DestinationBounds(),
+        bounds=bounds,
     )
     spec = DestinationSpec(name="new", transport=Transport.WEBHOOK, address={"url": "http://127.0.0.1:1"})
     made, _ = await destinations.create(DEFAULT_ORGANISATION, spec)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,40 @@ def test_what_is_under_way_is_abandoned_at_the_end() -> None:
 # -- TLS and logins ----------------------------------------------------------------------------------------
 
 LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"
+
+
+def test_a_server_that_says_no_goodbye_keeps_no_connection(tmp_path: Path) -> None:
+    context, trusted = self_signed(tmp_path, "localhost")
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(30)
+
+    def serve() -> bytes:
+        accepted, _ = listener.accept()
+        accepted.settimeout(30)
+        # Below TLS, for the end: what is read there is no answer to a goodbye.
+        with accepted.dup() as below, context.wrap_socket(accepted, server_side=True) as tls:
+            below.settimeout(10)
+            tls.sendall(b"220 here\r\n")
+            with tls.makefile("rb") as lines:
+                for reply in (b"250 hello", b"250 sender", b"250 recipient", b"354 go on"):
+                    lines.readline()
+                    tls.sendall(reply + b"\r\n")
+                while lines.readline() != b".\r\n":
+                    pass
+                tls.sendall(b"250 queued\r\n")
+                with contextlib.suppress(ConnectionError):
+                    while below.recv(65536):
+                        pass
+        return b"ended"
+
+    async def scenario(sending: Sending) -> None:
+        served = asyncio.ensure_future(asyncio.to_thread(serve))
+        assert isinstance(await sending.send(ANN), Delivered)
+        await sending.transport.close()
+        assert await served == b"ended"
+
+    with listener:
+        run(f"smtps://localhost:{listener.getsockname()[1]}", scenario, trusted=trusted)
 
 
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.IMPLICIT])

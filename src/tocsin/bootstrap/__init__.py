@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 
 from tocsin.bootstrap.adapters import SystemClock
-from tocsin.bootstrap.configuration import LIMITS, check_key, load_settings, secret_key
+from tocsin.bootstrap.configuration import LIMITS, load_settings, secret_key
+from tocsin.bootstrap.key_mark import check_key
 from tocsin.bootstrap.operating import build_operations_app
 from tocsin.bootstrap.parts import Parts, UseCases, build_parts, build_use_cases, open_catalog, start
 from tocsin.bootstrap.storage import check_processes, shared_database
@@ -19,7 +20,6 @@ from tocsin.core.identifiers import IdSequence
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.provisioning import FirstKeys, make_keys, provision
-from tocsin.pipeline.vault import Vault
 from tocsin.settings import Settings
 from tocsin.telemetry import Metrics
 from tocsin.web.app import App
@@ -92,7 +92,7 @@ async def initialise(settings: Settings, *, new_keys: bool) -> FirstKeys | None:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack, Metrics())
-        secret_key(settings, fresh=not catalog.organisations())
+        await check_key(secret_key(settings, fresh=not catalog.organisations()), catalog)
         keys = _keys(catalog, clock)
         first_keys = await provision(catalog, keys, clock)
         if first_keys is None and new_keys:
@@ -110,8 +110,7 @@ async def prepare(settings: Settings) -> FirstKeys | None:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _, catalog = await open_catalog(settings, clock, lambda _reason: None, stack, Metrics())
-        key = secret_key(settings, fresh=not catalog.organisations())
-        check_key(Vault(key, os.urandom), catalog)
+        await check_key(secret_key(settings, fresh=not catalog.organisations()), catalog)
         return (
             None if settings.values.role == "dispatcher" else await provision(catalog, _keys(catalog, clock), clock)
         )

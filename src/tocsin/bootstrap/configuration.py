@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tocsin.core.clock import DAY_MS
-from tocsin.core.destination import Destination
 from tocsin.core.quota import PLAN_LIMITS, Plan, PlanLimits
 from tocsin.dialects.buildable import BuildableLimits
 from tocsin.dialects.native import CloudEventsLimits, NativeLimits
@@ -20,7 +18,7 @@ from tocsin.dialects.promptjang import PromptJangLimits
 from tocsin.dialects.pushgo import PushGoLimits
 from tocsin.engine.postgres import PostgresSettings
 from tocsin.engine.sqlite import SqliteSettings
-from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.catalog import CatalogLimits
 from tocsin.pipeline.conditions import ConditionLimits
 from tocsin.pipeline.destinations import DestinationBounds
 from tocsin.pipeline.dispatcher import LEASE_MARGIN_MS, DispatchLimits
@@ -28,12 +26,12 @@ from tocsin.pipeline.health import HealthLimits
 from tocsin.pipeline.ingest import IngestLimits
 from tocsin.pipeline.job_runner import JobLimits
 from tocsin.pipeline.lane import LaneLimits
-from tocsin.pipeline.live import StreamLimits
+from tocsin.pipeline.live import ElsewhereLimits, StreamLimits
 from tocsin.pipeline.maintenance import MaintenanceLimits
 from tocsin.pipeline.measuring import MeasuringLimits
 from tocsin.pipeline.recovery import RecoveryLimits
 from tocsin.pipeline.telegram_binding import TelegramLinkLimits
-from tocsin.pipeline.vault import KEY_BYTES, SealBroken, Vault
+from tocsin.pipeline.vault import KEY_BYTES
 from tocsin.settings import Settings, SettingsFault, parse_secret_key
 from tocsin.transports import outbound
 from tocsin.transports.apprise_services import AppriseLimits
@@ -44,12 +42,14 @@ from tocsin.web.server import ServerLimits
 from tocsin.web.tokens import TokenLimits
 
 LIMITS: dict[str, msgspec.Struct] = {
+    "catalog": CatalogLimits(),
     "ingest": IngestLimits(),
     "condition": ConditionLimits(),
     "dispatch": DispatchLimits(),
     "lane": LaneLimits(),
     "health": HealthLimits(),
     "stream": StreamLimits(),
+    "elsewhere": ElsewhereLimits(),
     "maintenance": MaintenanceLimits(),
     "metrics": MeasuringLimits(),
     "destination": DestinationBounds(),
@@ -76,6 +76,7 @@ LIMITS: dict[str, msgspec.Struct] = {
 """The default limits of each part, by the prefix of their settings."""
 
 _NEVER_ZERO = (
+    "catalog_refresh_every_s",
     "ingest_batch_max",
     "ingest_waiting_max",
     "ingest_batches_at_once",
@@ -106,6 +107,7 @@ _NEVER_ZERO = (
     "postgres_connect_max_s",
     "postgres_wait_max_s",
     "postgres_write_max_s",
+    "postgres_idle_max_s",
     "postgres_query_max_s",
     "postgres_scan_events_max",
     "postgres_partitions_ahead_ms",
@@ -113,6 +115,8 @@ _NEVER_ZERO = (
     "password_passes",
     "password_lanes",
     "recovery_page_rows",
+    "elsewhere_look_every_s",
+    "elsewhere_deliveries_max",
     "stream_page_events",
     "stream_page_data_events",
     "stream_poll_s",
@@ -136,8 +140,6 @@ _NEVER_ZERO = (
 """Without these nothing would be taken, stored, found or sent, or a loop would never rest."""
 
 SECRET_KEY_FILE = "secret.key"  # noqa: S105  a file's name
-_CHECKED_SECRETS_MAX = 3
-"""One alone might be damaged by itself."""
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -195,29 +197,6 @@ def secret_key(settings: Settings, *, fresh: bool) -> bytes:
         f"{path} is gone, with which the secrets in {path.parent} are sealed; restore it from a backup, or set "
         "TOCSIN_SECRET_KEY to the key that was used"
     )
-
-
-def check_key(vault: Vault, catalog: Catalog) -> None:
-    """Return if the key opens what is sealed; with another one every delivery would fail, and expire in the end.
-
-    Raises:
-        SettingsFault: it opens none of the first few.
-    """
-    sealed = (each for each in catalog.all_destinations() if each.secrets or each.sealed_address is not None)
-    some = list(islice(sealed, _CHECKED_SECRETS_MAX))
-    if some and not any(_opens(vault, each) for each in some):
-        raise SettingsFault(
-            "this is not the key that the stored secrets were sealed with; set TOCSIN_SECRET_KEY to that one, or "
-            f"restore {SECRET_KEY_FILE}"
-        )
-
-
-def _opens(vault: Vault, destination: Destination) -> bool:
-    try:
-        vault.target(destination)
-    except SealBroken:
-        return False
-    return True
 
 
 def _make_secret_key(path: Path) -> bytes:

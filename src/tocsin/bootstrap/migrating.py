@@ -17,8 +17,8 @@ from tocsin.bootstrap.adapters import SystemClock
 from tocsin.bootstrap.configuration import SECRET_KEY_FILE
 from tocsin.bootstrap.moved_tables import TABLES, MovedTable, Row, Tally, held_row
 from tocsin.bootstrap.storage import postgres_settings
+from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine import migrations
-from tocsin.engine.postgres.lanes import lane_bucket
 from tocsin.engine.postgres.opening import open_store
 from tocsin.engine.postgres.pool import Pool, PoolSettings
 from tocsin.engine.postgres.refusals import refusal_of
@@ -137,6 +137,21 @@ class Source:
                 f"{self._file} is of an older Tocsin; start a gateway on it once with this one, and stop it"
             )
 
+    def check_lanes(self) -> None:
+        """Return if what waits in an order is in the bucket of its lane, where a PostgreSQL looks for it.
+
+        Raises:
+            EngineRefused: some of it was stored when a lane had no bucket.
+        """
+        query = "select bucket, lane from delivery where lane is not null"
+        with self._reading():
+            strays = sum(lane_bucket(lane) != bucket for bucket, lane in self._connection.execute(query))
+        if strays:
+            raise EngineRefused(
+                f"{strays} deliveries to ordered destinations were stored by an older Tocsin, which kept their order "
+                "elsewhere; start a gateway with this one and let it send them, or cancel them, and try again"
+            )
+
     def mark(self) -> bytes:
         """Return what tells this source, as it is, from others: the first and the last key of every table."""
         ends: list[Any] = []
@@ -225,7 +240,7 @@ class Target:
         await connection.execute(_BEGIN)
         last = (b"", b"")
         while lanes := [tuple(row) for row in await connection.fetch(_LANES, *last, _LANES_AT_ONCE)]:
-            rows = [(lane_bucket(destination_id, lane), destination_id, lane) for destination_id, lane in lanes]
+            rows = [(lane_bucket(lane), destination_id, lane) for destination_id, lane in lanes]
             await write_rows(connection, "lock_lanes", rows)
             last = lanes[-1]
         await connection.fetch(_LAST_ATTEMPT)
@@ -246,11 +261,12 @@ async def move(settings: Settings, advance: Advance) -> list[Compared]:
         each table, in the order in which they are moved.
 
     Raises:
-        EngineRefused: a gateway has the source; the target is not empty, and not the begun move of this source; or
-            either cannot be used.
+        EngineRefused: a gateway has the source; something waits there in an order that is kept elsewhere; the target
+            is not empty, and not the begun move of this source; or either cannot be used.
     """
     source = Source(settings.values.data)
     try:
+        source.check_lanes()
         async with _opened(postgres_settings(settings), source) as target:
             for table in TABLES:
                 await _copy(source, target, table, advance)
@@ -318,10 +334,15 @@ async def _opened(chosen: PostgresSettings, source: Source) -> AsyncIterator[Tar
             dsn=chosen.dsn,
             connect_max_s=chosen.connect_max_s,
             statements_kept=chosen.statements_kept,
+            pooler_keeps_statements=chosen.pooler_keeps_statements,
             application_name=_NAME,
         )
     )
-    await open_store(pool, fsync_needed=chosen.fsync_needed, is_moving=True)
+    server = await open_store(pool, fsync_needed=chosen.fsync_needed, is_moving=True)
+    if server.parts.is_cluster:
+        raise EngineRefused(
+            "the database is distributed; move into one that is not, and run tocsin db distribute then"
+        )
     connection: Connection | None = None
     try:
         connection = await pool.connect()

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from tocsin.core.identifiers import bucket_of
-from tocsin.engine.postgres.lanes import lane_bucket
+from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine.postgres.texts import held, held_value
 
 Row: TypeAlias = tuple[Any, ...]
@@ -193,7 +193,7 @@ TABLES = (
         name="posted",
         key=("destination_id", "lane"),
         columns=("destination_id", "lane", "organisation_id", "event_id", "remote_id"),
-        bucket=lambda row: lane_bucket(row[0], row[1]),
+        bucket=lambda row: lane_bucket(row[1]),
     ),
     MovedTable(
         name="consumer_transaction",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from tocsin.bootstrap.adapters import EngineMailboxes
-from tocsin.bootstrap.configuration import check_key, plan_limits, secret_key, transaction_lease_ms
+from tocsin.bootstrap.configuration import plan_limits, secret_key, transaction_lease_ms
 from tocsin.bootstrap.contacts import apprise_transport, previews, telegram_links
+from tocsin.bootstrap.key_mark import check_key
 from tocsin.bootstrap.people import api_client, people_transports
 from tocsin.bootstrap.storage import build_engine
 from tocsin.core.clock import Clock
@@ -24,9 +25,9 @@ from tocsin.core.identifiers import IdSequence
 from tocsin.core.job import JobKind
 from tocsin.dialects.pushgo import PushGoLimits
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import EngineRefused
+from tocsin.engine.rows import EngineRefused, Settlement
 from tocsin.pipeline.account import Accounts, Categories
-from tocsin.pipeline.catalog import Catalog
+from tocsin.pipeline.catalog import Catalog, CatalogLimits
 from tocsin.pipeline.channels import Channels
 from tocsin.pipeline.conditions import ConditionLimits, Conditions
 from tocsin.pipeline.consumption import Consumption
@@ -41,7 +42,7 @@ from tocsin.pipeline.jobs import Jobs
 from tocsin.pipeline.keys import Keys
 from tocsin.pipeline.lane import LaneLimits
 from tocsin.pipeline.learning import AddressLearning
-from tocsin.pipeline.live import Live, Positions, StreamLimits
+from tocsin.pipeline.live import Elsewhere, ElsewhereLimits, Live, Positions, StreamLimits
 from tocsin.pipeline.maintenance import MaintenanceLimits, tend_for_ever
 from tocsin.pipeline.measuring import Measuring, MeasuringLimits
 from tocsin.pipeline.previews import Previews
@@ -82,6 +83,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     to_apis: outbound.Sends
     urls: UrlChecks
     live: Live
+    elsewhere: Elsewhere
     dispatcher: Dispatcher
     first_attempts: FirstAttempts
     health: DestinationHealth
@@ -134,7 +136,7 @@ async def build_parts(
     """Build an event's way; nothing of it runs yet."""
     ids = IdSequence(os.urandom)
     tracing = _tracing(settings, stack)
-    key, vault = _vault(settings, catalog)
+    key, vault = await _vault(settings, catalog)
     policy = AddressPolicy(parse_networks(settings.values.outbound_allow))
     client = await _client(settings, clock, policy, metrics, stack)
     to_apis = await api_client(settings, client, stack)
@@ -143,7 +145,7 @@ async def build_parts(
     learning = AddressLearning(catalog)
     health = DestinationHealth(catalog=catalog, clock=clock, limits=settings.limits("health", HealthLimits))
     first_attempts = FirstAttempts(engine)
-    live = _live(settings, clock, engine, metrics, key)
+    live, elsewhere = _live(settings, clock, engine, metrics, key)
     dispatcher = Dispatcher(
         engine=engine,
         catalog=catalog,
@@ -156,7 +158,7 @@ async def build_parts(
         metrics=metrics,
         limits=settings.limits("dispatch", DispatchLimits, lane=settings.limits("lane", LaneLimits)),
         reports=AttemptReports(metrics, logged=Logged(settings.values.log_attempts), traces=tracing),
-        on_verdicts=live.settled,
+        on_verdicts=lambda settlements, verdicts: _settled(live, elsewhere, settlements, verdicts),
         on_learned=learning.note,
     )
     ingest = _ingest(settings, clock, ids, engine, catalog, dispatcher, transports, metrics, tracing, live)
@@ -174,6 +176,7 @@ async def build_parts(
         to_apis=to_apis,
         urls=UrlChecks(policy),
         live=live,
+        elsewhere=elsewhere,
         dispatcher=dispatcher,
         first_attempts=first_attempts,
         health=health,
@@ -211,12 +214,11 @@ def _ingest(
     )
 
 
-def _vault(settings: Settings, catalog: Catalog) -> tuple[bytes, Vault]:
+async def _vault(settings: Settings, catalog: Catalog) -> tuple[bytes, Vault]:
     """Return the key that seals secrets, and the vault that uses it."""
     key = secret_key(settings, fresh=not catalog.organisations())
-    vault = Vault(key, os.urandom)
-    check_key(vault, catalog)
-    return key, vault
+    await check_key(key, catalog)
+    return key, Vault(key, os.urandom)
 
 
 async def _client(
@@ -286,9 +288,13 @@ def build_use_cases(parts: Parts) -> UseCases:
 async def start(parts: Parts, stack: AsyncExitStack, on_fatal: Callable[[str], None]) -> None:
     """Start what runs beside the requests; the stack drains it."""
     role = parts.settings.values.role
-    keepers: list[Coroutine[Any, Any, None]] = [parts.catalog.keep_fresh()]
+    keepers: list[Coroutine[Any, Any, None]] = [
+        parts.catalog.keep_fresh(parts.settings.limits("catalog", CatalogLimits))
+    ]
     if role != "dispatcher":
         keepers += [parts.live.follow(), parts.live.watch()]
+        if parts.settings.values.database is not None:
+            keepers.append(parts.elsewhere.keep())
     if role != "gateway":
         await _start_sending(parts, stack)
         keepers += [
@@ -332,9 +338,15 @@ def _tracing(settings: Settings, stack: AsyncExitStack) -> Tracing | None:
     return tracing
 
 
-def _live(settings: Settings, clock: Clock, engine: Engine, metrics: Metrics, key: bytes) -> Live:
+def _live(settings: Settings, clock: Clock, engine: Engine, metrics: Metrics, key: bytes) -> tuple[Live, Elsewhere]:
     limits = settings.limits("stream", StreamLimits)
-    return Live(engine=engine, positions=Positions(key), clock=clock, metrics=metrics, limits=limits)
+    live = Live(engine=engine, positions=Positions(key), clock=clock, metrics=metrics, limits=limits)
+    return live, Elsewhere(live, engine=engine, clock=clock, limits=settings.limits("elsewhere", ElsewhereLimits))
+
+
+def _settled(live: Live, elsewhere: Elsewhere, settlements: Sequence[Settlement], verdicts: Sequence[bool]) -> None:
+    live.settled(settlements, verdicts)
+    elsewhere.settled(settlements, verdicts)
 
 
 def _transports(

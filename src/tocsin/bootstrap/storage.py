@@ -7,13 +7,15 @@ from collections.abc import Callable
 from tocsin.bootstrap.configuration import retention_ms
 from tocsin.core.clock import Clock
 from tocsin.engine.postgres import PostgresEngine, PostgresSettings
-from tocsin.engine.postgres.opening import open_store
+from tocsin.engine.postgres.opening import Server, open_store
 from tocsin.engine.postgres.pool import Pool, PoolSettings
 from tocsin.engine.postgres.urls import shown_url
 from tocsin.engine.protocol import Engine
 from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
 from tocsin.settings import Settings, SettingsFault
 from tocsin.telemetry import Metrics
+
+_PORT_MAX = 65_535
 
 
 def build_engine(settings: Settings, clock: Clock, on_fatal: Callable[[str], None], metrics: Metrics) -> Engine:
@@ -49,12 +51,17 @@ def shared_database(settings: Settings) -> str | None:
 
 
 def check_processes(settings: Settings) -> None:
-    """Return if the store can be shared by as many processes as are wanted.
+    """Return if the store can be shared by as many processes as are wanted, and each can have a port for its metrics.
 
     Raises:
         SettingsFault: it cannot.
     """
     values = settings.values
+    if values.metrics_port is not None and values.metrics_port + values.processes - 1 > _PORT_MAX:
+        raise SettingsFault(
+            f"setting metrics_port (TOCSIN_METRICS_PORT): {values.processes} processes count up from it, past "
+            f"{_PORT_MAX}; begin lower"
+        )
     if values.database is not None:
         return
     wanted = None
@@ -69,15 +76,33 @@ def check_processes(settings: Settings) -> None:
         )
 
 
-async def look_at_database(settings: Settings) -> str:
-    """Return the version of the PostgreSQL that the settings name, once it was found fit; nothing is changed there.
+async def look_at_database(settings: Settings) -> Server:
+    """Return what the PostgreSQL that the settings name says of itself, once it was found fit; nothing is changed.
 
     Raises:
         EngineRefused: it is not fit, or not to be reached.
     """
     chosen = postgres_settings(settings)
+    return await _looked(chosen, chosen.dsn)
+
+
+async def look_for_listening(settings: Settings) -> Server | None:
+    """Return the same of what `TOCSIN_DATABASE_LISTEN` names; None where that is not set.
+
+    Raises:
+        EngineRefused: it is not fit, or not to be reached.
+    """
+    chosen = postgres_settings(settings)
+    return None if chosen.listen_dsn is None else await _looked(chosen, chosen.listen_dsn)
+
+
+async def _looked(chosen: PostgresSettings, dsn: str) -> Server:
     pool = Pool(
-        PoolSettings(dsn=chosen.dsn, connect_max_s=chosen.connect_max_s, statements_kept=chosen.statements_kept)
+        PoolSettings(
+            dsn=dsn,
+            connect_max_s=chosen.connect_max_s,
+            statements_kept=chosen.statements_kept,
+            pooler_keeps_statements=chosen.pooler_keeps_statements,
+        )
     )
-    server = await open_store(pool, fsync_needed=chosen.fsync_needed, migrates=False)
-    return server.version
+    return await open_store(pool, fsync_needed=chosen.fsync_needed, migrates=False)

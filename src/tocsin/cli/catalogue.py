@@ -36,6 +36,10 @@ SECTIONS: dict[str, dict[str, Entry]] = {
             "gateway.migrate:migrate",
             "Move a stopped gateway's data from SQLite into an empty PostgreSQL, and compare both.",
         ),
+        "db": Entry(
+            "gateway.db:db",
+            "Look after a PostgreSQL while no gateway uses it: distribute it over a Citus cluster.",
+        ),
         "doctor": Entry(
             "gateway.doctor:doctor", "Check this machine, its data, and the gateway, and say what to do."
         ),
@@ -81,6 +85,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "categories": Entry("managing.categories:categories", "List, make and remove categories."),
         "channels": Entry("managing.channels:channels", "List, make and remove the channels of incidents."),
         "keys": Entry("managing.keys:keys", "List, make and revoke API keys."),
+        "service-keys": Entry(
+            "managing.service_keys:service_keys", "List, make and revoke the keys that sign Native Frame's tokens."
+        ),
         "profile": Entry("managing.profile:profile", "Keep gateways with their keys under names."),
         "export": Entry(
             "managing.export:export",

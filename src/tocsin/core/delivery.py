@@ -203,6 +203,7 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery to store with its event.
 
     Attributes:
+        id: of the event's bucket.
         lane: the ordering key at an ordered destination; None where order does not count.
         leased: the storing process sends it at once; else it waits to be claimed.
     """

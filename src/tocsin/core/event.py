@@ -11,11 +11,20 @@ from typing import Any
 import msgspec
 
 from tocsin.core.environment import Environment
-from tocsin.core.identifiers import ChannelId, EventId, OrganisationId, bucket_of, digest, digest_bucket
+from tocsin.core.identifiers import (
+    ChannelId,
+    EventId,
+    OrganisationId,
+    bucket_of,
+    digest,
+    digest_bucket,
+    subject_bucket,
+)
 from tocsin.core.incident import IncidentChange, IncidentState
 from tocsin.core.quota import QuotaCharge
 
 __all__ = [
+    "INDEXED_BYTES_MAX",
     "TEST_TYPE",
     "Dialect",
     "Draft",
@@ -25,11 +34,21 @@ __all__ = [
     "Severity",
     "bucket_for",
     "idempotency_key",
+    "is_indexable",
 ]
 
 
 TEST_TYPE = "tocsin.test"
 """The type of the event that a destination's test sends."""
+
+INDEXED_BYTES_MAX = 2048
+"""Of an event's source, its type and its subject, each in UTF-8. A row of an index has 2,704 bytes on PostgreSQL, in
+which a type stands beside the name of a consumer group, ids and words."""
+
+
+def is_indexable(text: str) -> bool:
+    """Return whether a source, type or subject is short enough."""
+    return len(text) * 4 <= INDEXED_BYTES_MAX or len(text.encode()) <= INDEXED_BYTES_MAX
 
 
 class Dialect(StrEnum):
@@ -161,15 +180,15 @@ def idempotency_key(
 def bucket_for(draft: Draft) -> int | None:
     """Return the bucket in which the draft's event must be stored, or None where any will do.
 
-    Events of one incident or one subject share a bucket, so that one transaction of one shard can order them.
-    An event whose client may repeat it goes where its key is kept.
+    Events of one subject share a bucket, so that one shard can order them; an incident's subject is its id. Without a
+    subject a replay goes where its original is, and an event whose client may repeat it where its key is kept.
     """
+    if draft.subject is not None:
+        return subject_bucket(draft.subject)
     if draft.incident is not None and draft.incident.incident_id is not None:
         return bucket_of(draft.incident.incident_id)
     if draft.replay_of is not None:
         return bucket_of(draft.replay_of)
-    if draft.subject is not None:
-        return digest_bucket(digest(draft.organisation_id, draft.source.encode(), draft.subject.encode()))
     if draft.idempotency:
         return draft.idempotency[0].bucket
     return None

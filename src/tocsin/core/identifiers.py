@@ -26,6 +26,8 @@ BUCKETS = 64
 DEFAULT_ORGANISATION = OrganisationId(bytes(16))
 """The organisation that a fresh installation has, and that PushGo without a bearer means."""
 
+_VERSION = 7
+_VARIANT = 2
 _COUNTER_MAX = 0xFFF
 _POOL_BYTES = 2048
 
@@ -61,8 +63,8 @@ class IdSequence:
             self._counter = 0
         tail = self._random_64()
         low = (tail & 0x3FFF_FFFF_FFFF_FFFF) if bucket is None else (bucket << 56) | (tail & 0xFF_FFFF_FFFF_FFFF)
-        high = (self._last_ms << 16) | 0x7000 | self._counter
-        return ((high << 64) | (2 << 62) | low).to_bytes(16, "big")
+        high = (self._last_ms << 16) | (_VERSION << 12) | self._counter
+        return ((high << 64) | (_VARIANT << 62) | low).to_bytes(16, "big")
 
     def _random_64(self) -> int:
         """Return 64 random bits; they are drawn many at a time, since each drawing is a system call."""
@@ -81,6 +83,18 @@ def bucket_of(identifier: bytes) -> int:
 def digest_bucket(name: bytes) -> int:
     """Return the bucket, 0 to 63, that a digest belongs to, the same for ever."""
     return name[0] & 0x3F
+
+
+def subject_bucket(subject: str) -> int:
+    """Return the bucket, 0 to 63, of everything that tells of a subject, the same for ever.
+
+    A subject that is one of our ids, as an incident's is, lies where that id does; any other where its digest does,
+    whoever tells of it: what a destination gets in the order of a subject lies in one bucket, whatever its sources.
+    """
+    named = parse_hex32(subject)
+    if named is not None and named[6] >> 4 == _VERSION and named[8] >> 6 == _VARIANT:
+        return bucket_of(named)
+    return digest_bucket(digest(subject.encode()))
 
 
 def digest(*parts: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The tenant, its API keys, and the key pair that signs its Native Frame tokens."""
+"""The tenant, its API keys, the key pair that signs its Native Frame tokens, and the mark of the sealing key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tocsin.core.event import Environment
-from tocsin.core.identifiers import ChannelId, KeyId, OrganisationId
+from tocsin.core.identifiers import DEFAULT_ORGANISATION, ChannelId, KeyId, OrganisationId
 from tocsin.core.quota import Plan
 
 
@@ -89,6 +89,23 @@ class ServiceKey(msgspec.Struct, frozen=True, kw_only=True):
     public_jwk: dict[str, Any]
     sealed_private_jwk: bytes
     created_ms: int
+    revision: int = 0
+
+
+KEY_MARK_ID = KeyId(bytes(16))
+"""Of the one mark that an installation has."""
+
+
+class KeyMark(msgspec.Struct, frozen=True, kw_only=True):
+    """Which key the installation seals its secrets with.
+
+    Attributes:
+        digest: tells the key from others and does not lead back to it.
+    """
+
+    digest: bytes
+    id: KeyId = KEY_MARK_ID
+    organisation_id: OrganisationId = DEFAULT_ORGANISATION
     revision: int = 0
 
 

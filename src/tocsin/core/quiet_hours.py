@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from tocsin.core.event import TEST_TYPE, Event, Severity
+from tocsin.core.identifiers import subject_bucket
 
+_URGENT = b"\xff"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -76,7 +78,12 @@ def urgent_lane(lane: bytes) -> bytes:
 
     No text encodes to it, so that it is no other subject's.
     """
-    return b"\xff" + lane
+    return _URGENT + lane
+
+
+def lane_bucket(lane: bytes) -> int:
+    """Return the bucket of everything in a lane, an urgent one's too: that of the subject which it keeps in order."""
+    return subject_bucket(lane.removeprefix(_URGENT).decode())
 
 
 def _clock_time(text: str) -> time | None:

@@ -93,20 +93,20 @@ class Gap(StrEnum):
     """It was told of events that the store does not have: an older copy took its place."""
 
 
-def beginning(after: int | None, newest: int, *, back_max: int) -> tuple[int, Gap | None]:
+def beginning(after: int | None, newest: int, *, oldest: int) -> tuple[int, Gap | None]:
     """Return the position behind which a stream begins, and what is missing before it.
 
     Args:
         after: where the reader left off; None begins behind the newest.
         newest: the newest event's position.
-        back_max: positions that are gone through again at the most.
+        oldest: where a stream may begin at the earliest.
     """
     if after is None:
         return newest, None
     if after > newest:
         return newest, Gap.HISTORY_CHANGED
-    if after < newest - back_max:
-        return newest - back_max, Gap.TOO_FAR_BACK
+    if after < oldest:
+        return oldest, Gap.TOO_FAR_BACK
     return after, None
 
 

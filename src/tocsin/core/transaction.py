@@ -18,6 +18,9 @@ class TransactionState(StrEnum):
     FAILED = "failed"
 
 
+TX_KEY_BYTES_MAX = 512
+"""Of a consumer group's name in UTF-8, which stands beside an event's type in the rows of PostgreSQL's indexes."""
+
 HISTORY_NEWEST_KEPT = 99
 """Steps kept beside the first one: every step rewrites the row, so a history without end makes each one dearer."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,9 +15,9 @@ from tocsin.core.event import Dialect, Environment, Event, Severity
 from tocsin.core.identifiers import DeliveryId, DestinationId, EventId, OrganisationId, bucket_of, created_ms
 from tocsin.core.incident import Incident, IncidentState
 from tocsin.core.job import Job
-from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+from tocsin.core.organisation import ApiKey, Category, Channel, KeyMark, Organisation, ServiceKey
 from tocsin.core.transaction import Transaction
-from tocsin.engine.rows import Entity
+from tocsin.engine.rows import CatalogDelta, Entity
 
 _pack = msgspec.msgpack.Encoder().encode
 # JSON where an application's own numbers stand, since MessagePack has none beyond 64 bits.
@@ -163,6 +163,7 @@ KINDS: dict[str, type[Entity]] = {
     "channel": Channel,
     "category": Category,
     "destination": Destination,
+    "key_mark": KeyMark,
 }
 """The name under which each kind of entity is stored."""
 
@@ -179,6 +180,27 @@ def entity_of(kind_name: str, body: bytes, revision: int) -> Entity:
     """Return the entity that was stored as ``body``, with the revision it has now."""
     entity: Entity = _ENTITY_DECODERS[kind_name].decode(body)
     return msgspec.structs.replace(entity, revision=revision)
+
+
+def delta_of(rows: Iterable[Row], revision: int) -> CatalogDelta:
+    """Return what changed after a revision; a kind that only a newer program knows is passed over.
+
+    Args:
+        rows: kind, id, revision and body, or None where it is gone, of what changed, oldest first.
+    """
+    saved: list[Entity] = []
+    removed: list[tuple[type[Entity], bytes]] = []
+    newest = revision
+    for kind_name, identifier, entry_revision, body in rows:
+        newest = entry_revision
+        kind = KINDS.get(kind_name)
+        if kind is None:
+            continue
+        if body is None:
+            removed.append((kind, identifier))
+        else:
+            saved.append(entity_of(kind_name, body, entry_revision))
+    return CatalogDelta(newest, saved, removed)
 
 
 _read_incident = msgspec.json.Decoder(Incident).decode

@@ -50,6 +50,7 @@ class Spelling(msgspec.Struct, frozen=True, kw_only=True):
         event: what joins ``event e`` to the id ``{id}``, one at a time.
         replayed: the rows of ``replayed`` for the event ``{id}``.
         deliveries: the rows of ``{table}``, live or final, for ``event e`` that also fulfil ``{only}``.
+        of_part: a condition more on what is found by its event, where a statement may not touch the whole store.
         arm: one statement as a part of a union.
         no_bytes: an empty text of bytes.
     """
@@ -60,6 +61,7 @@ class Spelling(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: str
     arm: str
     no_bytes: str
+    of_part: str = ""
 
     @property
     def event_without_data(self) -> str:
@@ -69,11 +71,12 @@ class Spelling(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def status(self) -> str:
         """The status of an event as an index into ``EventStatus``: ``core.delivery.event_status`` in SQL."""
+        its_own = f"event_id = e.id{self.of_part}"
         return (
             f"case when exists (select 1 from {self.replayed.format(id='e.id')}) "
             f"then {STATUSES.index(EventStatus.REPLAYED)} "
-            f"else coalesce((select min(rank) from (select {_RANK} as rank from delivery where event_id = e.id "
-            f"union all select {_RANK} from delivery_history where event_id = e.id) as standing), "
+            f"else coalesce((select min(rank) from (select {_RANK} as rank from delivery where {its_own} "
+            f"union all select {_RANK} from delivery_history where {its_own}) as standing), "
             f"{STATUSES.index(EventStatus.RECEIVED)}) end"
         )
 
@@ -180,19 +183,23 @@ def records(
 
 
 def page_statement(
-    listing: Listing[T], spelling: Spelling, *, limit: int, cursor: bytes | None, offset: int
+    listing: Listing[T], spelling: Spelling, *, limit: int, behind: tuple[Any, ...] | None, offset: int
 ) -> tuple[str, Sequence[Any]]:
-    """Return the statement for a page and one more row, with its bindings."""
+    """Return the statement for a page and one more row, with its bindings.
+
+    Args:
+        behind: the keys of the row that the page comes after.
+    """
     direction = "asc" if listing.ascending else "desc"
     order = ", ".join(f"{key} {direction}" for key in listing.keys)
     parts: list[str] = []
     bindings: list[Any] = []
     for arm in listing.arms:
         conditions, bound = arm.where.text(), list(arm.where.bindings)
-        if cursor is not None:
+        if behind is not None:
             marks = ", ".join("?" * len(listing.keys))
             conditions += f" and ({', '.join(listing.keys)}) {'>' if listing.ascending else '<'} ({marks})"
-            bound.extend(listing.keys_of(cursor))
+            bound.extend(behind)
         parts.append(f"select {arm.columns} from {arm.tables} where {conditions} order by {order} limit ?")
         bindings.extend((*bound, offset + limit + 1))
     if len(parts) == 1:

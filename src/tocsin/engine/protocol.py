@@ -21,6 +21,7 @@ from tocsin.engine.rows import (
     CatalogDelta,
     CatalogOp,
     CatalogResult,
+    Hint,
     Info,
     JobResult,
     MailboxOp,
@@ -74,7 +75,8 @@ class Engine(Protocol):
         ``KeyConflict``; else one that is known makes it ``Repeated``, and the others are kept for that first event
         too), the incident's rule (``IncidentRefused``), the quota (``QuotaExceeded``). What is refused leaves nothing
         behind, its keys neither. One event that cannot be stored fails alone. Deliveries of one lane go one after
-        another, in the order in which their events were accepted, whatever their ids say.
+        another, in the order in which their events were accepted, whatever their ids say; all of them are of the
+        lane's bucket.
 
         Args:
             lease_until_ms: until when the deliveries marked ``leased`` belong to this process.
@@ -110,8 +112,11 @@ class Engine(Protocol):
         """
         ...
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when there may be something new to claim, or after ``timeout_s``. A hint; claiming is the truth."""
+    async def wait(self, timeout_s: float, hint: Hint = Hint.WORK) -> None:
+        """Return when there may be something new to claim or in the catalog, or after ``timeout_s``.
+
+        Only a hint, for one who waits for each: claiming, and asking what changed, are the truth.
+        """
         ...
 
     async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
@@ -160,6 +165,7 @@ class Engine(Protocol):
         cursor: int | None,
         limit: int,
         *,
+        back: int = 0,
         organisations: frozenset[OrganisationId] | None = None,
         with_data: bool = True,
         with_destinations: bool = False,
@@ -168,6 +174,8 @@ class Engine(Protocol):
 
         Args:
             cursor: a previous page's, or the position of one of its events; None starts behind the newest.
+            back: without a cursor, start so many events before that. Positions do not count events: two of them may
+                be any distance apart.
             organisations: those whose events are meant; None is all. A page may be empty and yet have ``more`` behind
                 it, where many events of others were passed over.
             with_data: False leaves the data out; the events' data is empty then. A page ends early where it would

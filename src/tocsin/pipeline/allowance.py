@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 from tocsin.core.destination import Destination, globs_of
@@ -15,8 +16,7 @@ from tocsin.pipeline.catalog import Catalog, unique_name
 class Allowance:
     """Stores destinations as far as their organisation may have more.
 
-    Each bound is exact within one process: what one organisation stores waits for what it stored before. The catalog
-    counts nothing, so that two processes may each add the last one.
+    Each bound is exact, whichever processes store at the same time.
 
     Args:
         destinations_max: in one organisation.
@@ -43,8 +43,13 @@ class Allowance:
                 ``changed_meanwhile``.
         """
         async with self._storing.setdefault(destination.organisation_id, asyncio.Lock()):
-            self._check(destination)
-            await self._catalog.write([Save(destination, unique_name(destination)), *beside])
+            await self._catalog.write_decided(
+                Destination, destination.organisation_id, lambda: self._checked(destination, beside)
+            )
+
+    def _checked(self, destination: Destination, beside: Sequence[CatalogOp]) -> list[CatalogOp]:
+        self._check(destination)
+        return [Save(destination, unique_name(destination)), *beside]
 
     def _check(self, destination: Destination) -> None:
         all_of_them = self._catalog.destinations(destination.organisation_id)

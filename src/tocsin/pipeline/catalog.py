@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import msgspec
+
 from tocsin.core.changes import Change, created, removed, updated
 from tocsin.core.destination import Destination
 from tocsin.core.errors import Conflict, NotFound, Unavailable
 from tocsin.core.event import Dialect
 from tocsin.core.identifiers import ChannelId, DestinationId, KeyId, OrganisationId
-from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+from tocsin.core.organisation import KEY_MARK_ID, ApiKey, Category, Channel, KeyMark, Organisation, ServiceKey
 from tocsin.core.quiet_hours import QuietHours
 from tocsin.engine.protocol import Engine
-from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Hurry, Note, Remove, Save
+from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Hint, Hurry, Note, Remove, Save, Unchanged
 from tocsin.pipeline.audit import acting, record_of
 from tocsin.pipeline.router import RoutingTable
 
@@ -30,8 +32,22 @@ _KIND_NAMES: dict[type[Entity], str] = {
     Destination: "destination",
 }
 
-REFRESH_EVERY_S = 0.5
-"""How often changes of other processes are fetched; a revoked key stops working within twice this."""
+_DECISIONS_MAX = 32
+"""How often what another process has overtaken is decided anew; each time one of the others has got on."""
+
+_GATHER_S = 0.05
+"""Between two looks at what changed, so that many changes are fetched together."""
+
+
+class CatalogLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the catalog.
+
+    Attributes:
+        refresh_every_s: how often changes of other processes are fetched when nothing hints at any; a revoked key
+            stops working everywhere within twice this.
+    """
+
+    refresh_every_s: float = 0.5
 
 
 def unique_name(entity: Entity) -> str | None:
@@ -41,6 +57,21 @@ def unique_name(entity: Entity) -> str | None:
     if isinstance(entity, Destination) and entity.origin in (Dialect.NATIVEFRAME, Dialect.PINGPILOT):
         return f"{entity.origin}/{entity.name}"
     return None
+
+
+def _raise_of(results: Iterable[CatalogResult]) -> None:
+    """Return if all was done.
+
+    Raises:
+        Conflict, NotFound: what was refused.
+    """
+    for result in results:
+        if result is CatalogResult.NAME_TAKEN:
+            raise Conflict("the name is taken", code="name_taken")
+        if result is CatalogResult.CHANGED_MEANWHILE:
+            raise Conflict("it was changed meanwhile; read it again", code="changed_meanwhile")
+        if result is CatalogResult.NOT_FOUND:
+            raise NotFound("there is no such thing in this organisation")
 
 
 class Catalog:
@@ -156,6 +187,11 @@ class Catalog:
         found = self._all.get((ServiceKey, key_id))
         return found if isinstance(found, ServiceKey) else None
 
+    def find_key_mark(self) -> KeyMark | None:
+        """Return which key the installation seals its secrets with, or None where that was never noted."""
+        found = self._all.get((KeyMark, KEY_MARK_ID))
+        return found if isinstance(found, KeyMark) else None
+
     def routing(self, organisation_id: OrganisationId) -> RoutingTable:
         """Return the organisation's routing table, built on first use after a change."""
         table = self._tables.get(organisation_id)
@@ -184,14 +220,27 @@ class Catalog:
 
     async def write(self, ops: list[CatalogOp]) -> None:
         """Carry out all of the ops or none, and see the result; what somebody does by hand is recorded with it."""
-        for result in await self._engine.catalog_write([*ops, *self._notes(ops)]):
-            if result is CatalogResult.NAME_TAKEN:
-                raise Conflict("the name is taken", code="name_taken")
-            if result is CatalogResult.CHANGED_MEANWHILE:
-                raise Conflict("it was changed meanwhile; read it again", code="changed_meanwhile")
-            if result is CatalogResult.NOT_FOUND:
-                raise NotFound("there is no such thing in this organisation")
+        _raise_of(await self._engine.catalog_write([*ops, *self._notes(ops)]))
         await self.refresh()
+
+    async def write_decided(
+        self, kind: type[Entity], organisation_id: OrganisationId, decide: Callable[[], list[CatalogOp]]
+    ) -> None:
+        """Carry out what was decided by all that an organisation has of a kind, and stands when it is stored.
+
+        Args:
+            decide: returns the ops, or raises; called again where another process was faster.
+        """
+        for _ in range(_DECISIONS_MAX):
+            unchanged = Unchanged(kind, organisation_id, self._revision)
+            ops = decide()
+            results = await self._engine.catalog_write([unchanged, *ops, *self._notes(ops)])
+            if results[0] is not CatalogResult.STALE:
+                _raise_of(results)
+                await self.refresh()
+                return
+            await self.refresh()
+        raise Conflict("it was changed meanwhile; read it again", code="changed_meanwhile")
 
     async def note(self, action: str, summary: dict[str, Any]) -> None:
         """Record what whoever acts here does, where it changes nothing that is stored."""
@@ -216,13 +265,16 @@ class Catalog:
         return notes
 
     def _change_of(self, op: CatalogOp) -> tuple[Change, OrganisationId] | None:
-        if isinstance(op, Hurry | Note):
+        if isinstance(op, Hurry | Note | Unchanged):
             return None
         if isinstance(op, Remove):
             gone = self._all.get((op.kind, op.id))
             # What is not there cannot be removed either: the store says so.
-            return None if gone is None else (removed(gone), op.organisation_id)
+            return None if gone is None or isinstance(gone, KeyMark) else (removed(gone), op.organisation_id)
+        if isinstance(op.entity, KeyMark):
+            return None
         before = self._all.get((type(op.entity), op.entity.id))
+        assert not isinstance(before, KeyMark)
         change = created(op.entity) if before is None else updated(before, op.entity)
         return None if change is None else (change, op.entity.organisation_id)
 
@@ -253,14 +305,15 @@ class Catalog:
         """Have someone told of each destination that is there no more, by whichever process it was removed."""
         self._on_destination_removed.append(told)
 
-    async def keep_fresh(self) -> None:
-        """Fetch other processes' changes for ever."""
+    async def keep_fresh(self, limits: CatalogLimits) -> None:
+        """Fetch other processes' changes for ever: when the store hints at some, and every now and then anyway."""
         while True:
-            await asyncio.sleep(REFRESH_EVERY_S)
+            await self._engine.wait(limits.refresh_every_s, Hint.CATALOG)
             try:
                 await self.refresh()
             except Unavailable:
                 continue
+            await asyncio.sleep(_GATHER_S)
 
     def _note_quiet_hours(self, before: Entity, after: Entity) -> None:
         if not isinstance(before, Destination) or not isinstance(after, Destination):

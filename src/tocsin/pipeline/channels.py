@@ -8,13 +8,12 @@ from weakref import WeakValueDictionary
 from tocsin.core.errors import InvalidRequest
 from tocsin.core.identifiers import OrganisationId
 from tocsin.core.organisation import Channel
+from tocsin.engine.rows import CatalogOp, Save
 from tocsin.pipeline.catalog import Catalog
 
 
 class Channels:
-    """Stores new channels as far as their organisation may have more.
-
-    The bound is exact within one process, as that of destinations is.
+    """Stores new channels as far as their organisation may have more, whichever processes do so at the same time.
 
     Args:
         per_organisation_max: channels of one organisation.
@@ -41,5 +40,8 @@ class Channels:
             InvalidRequest: ``channel_limit_exceeded``.
         """
         async with self._adding.setdefault(channel.organisation_id, asyncio.Lock()):
-            self.check_room(channel.organisation_id)
-            await self._catalog.save(channel)
+            await self._catalog.write_decided(Channel, channel.organisation_id, lambda: self._checked(channel))
+
+    def _checked(self, channel: Channel) -> list[CatalogOp]:
+        self.check_room(channel.organisation_id)
+        return [Save(channel)]

@@ -12,8 +12,12 @@ from tocsin.core.identifiers import DeliveryId, EventId, OrganisationId
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import DeliveryQuery
 
-_LOOK_AGAIN_S = 1.0
-"""How often the store is asked about what nobody told of: attempts of other processes, and ones that just ended."""
+_LOOK_AGAIN_S = 0.05
+"""When the store is first asked again about what nobody told of: attempts of other processes, and ones that just
+ended. Each time it is twice as late: the swift answer within milliseconds, the slow within half a minute."""
+
+_LOOK_AGAIN_MAX_S = 1.0
+"""So often it is asked at the least."""
 
 _PAGE = 500
 """How many of an event's deliveries are asked for at once."""
@@ -63,13 +67,15 @@ class FirstAttempts:
         for each in deliveries:
             self._watches.setdefault(each, []).append(watch)
         try:
+            pause_s = _LOOK_AGAIN_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     while not watch.ended.is_set():
                         await self._look(organisation_id, watch)
                         with suppress(TimeoutError):
-                            async with asyncio.timeout(_LOOK_AGAIN_S):
+                            async with asyncio.timeout(pause_s):
                                 await watch.ended.wait()
+                        pause_s = min(2 * pause_s, _LOOK_AGAIN_MAX_S)
         finally:
             for each in deliveries:
                 self._forget(each, watch)

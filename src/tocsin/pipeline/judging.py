@@ -40,11 +40,10 @@ class Judge:
         """Note an outcome; return for how many seconds nothing of the lane need be held in memory, 0 as a rule."""
         if not isinstance(outcome, Rejected) and outcome.learned and self._on_learned is not None:
             self._on_learned(destination, outcome.learned)
-        return max(self._rest_s(lane, outcome), self._broken_s(destination, lane, outcome))
+        broken_s = self._broken_s(destination, lane, outcome)
+        return max(self._rest_s(lane, outcome), broken_s) if outcome.rest_s else broken_s
 
     def _rest_s(self, lane: Lane, outcome: Outcome) -> float:
-        if not outcome.rest_s:
-            return 0.0
         now_s = self._clock.monotonic_s()
         lane.rest(now_s, outcome.rest_s)
         return outcome.rest_s if lane.rests_long(now_s) else 0.0

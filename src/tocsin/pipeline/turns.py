@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from weakref import WeakValueDictionary
 
 from tocsin.core.identifiers import OrganisationId
+
+
+class _Queue:
+    """Events of one organisation that wait, one behind the other."""
+
+    __slots__ = ("length", "lock")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.length = 0
 
 
 class Turns:
@@ -23,7 +32,7 @@ class Turns:
         self._steps_max = steps_max
         self._spent: dict[OrganisationId, int] = {}
         self._ended = asyncio.Event()
-        self._waiting: WeakValueDictionary[OrganisationId, asyncio.Lock] = WeakValueDictionary()
+        self._waiting: dict[OrganisationId, _Queue] = {}
 
     def spend(self, organisation_id: OrganisationId, steps: int) -> None:
         """Count steps that were taken in this turn."""
@@ -34,18 +43,26 @@ class Turns:
 
     def are_taken(self, organisation_id: OrganisationId) -> bool:
         """Return whether the organisation's next event has to wait."""
-        return self._is_over(organisation_id) or organisation_id in self._waiting
+        return organisation_id in self._waiting or self._is_over(organisation_id)
 
     async def wait(self, organisation_id: OrganisationId) -> None:
         """Return in a turn in which the organisation may go on, where ``spend`` comes before anything is awaited."""
-        async with self._waiting.setdefault(organisation_id, asyncio.Lock()):
-            while self._is_over(organisation_id):
-                await self._ended.wait()
+        queue = self._waiting.setdefault(organisation_id, _Queue())
+        queue.length += 1
+        try:
+            async with queue.lock:
+                while self._is_over(organisation_id):
+                    await self._ended.wait()
+        finally:
+            queue.length -= 1
+            if not queue.length:
+                del self._waiting[organisation_id]
 
     def _end(self) -> None:
         self._spent.clear()
-        self._ended.set()
-        self._ended = asyncio.Event()
+        if self._waiting:
+            self._ended.set()
+            self._ended = asyncio.Event()
 
     def _is_over(self, organisation_id: OrganisationId) -> bool:
         return self._spent.get(organisation_id, 0) > self._steps_max

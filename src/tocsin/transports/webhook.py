@@ -13,7 +13,7 @@ from tocsin.core.destination import MASK, Destination, Format
 from tocsin.core.event import Dialect, Event
 from tocsin.core.headers import header_fault, masked, retry_after_s
 from tocsin.core.identifiers import DestinationId, prefixed
-from tocsin.core.signature import sign_promptjang, sign_standard, standard_key
+from tocsin.core.signature import StandardSigner, sign_promptjang, standard_key
 from tocsin.core.trace import TRACEPARENT, attempt_traceparent
 from tocsin.transports.addresses import Place, UrlFault
 from tocsin.transports.outbound import USER_AGENT, Reply, Request, Sends
@@ -44,7 +44,7 @@ class _Template(msgspec.Struct, frozen=True, kw_only=True):
         shown_head: those that the client puts before them.
         shown: the operator's own, masked as a destination shows them: they are write-only.
         sets_content_type: whether the operator's own headers say it.
-        keys: live secrets, newest first: until when they sign, the Standard Webhooks key, the whole string.
+        keys: live secrets, newest first: until when they sign, their signer of Standard Webhooks, the whole string.
         echoes: secret values that an answer might repeat.
         success: names in lower case, and values, of the headers that an answer must have.
         fault: why nothing can be sent to this destination; None when something can.
@@ -61,7 +61,7 @@ class _Template(msgspec.Struct, frozen=True, kw_only=True):
     shown_head: Headers = ()
     shown: Headers = ()
     sets_content_type: bool = False
-    keys: tuple[tuple[int | None, bytes | None, str], ...] = ()
+    keys: tuple[tuple[int | None, StandardSigner | None, str], ...] = ()
     echoes: tuple[str, ...] = ()
     success: Headers = ()
     fault: tuple[ErrorClass, str] | None = None
@@ -210,9 +210,9 @@ def _signed(template: _Template, event: Event, now_ms: int, body: bytes) -> Head
     message_id = prefixed("evt", event.id)
     now_s = now_ms // 1000
     timestamp = str(now_s)
-    live = [(key, secret) for until_ms, key, secret in template.keys if until_ms is None or now_ms < until_ms]
+    live = [(signer, secret) for until_ms, signer, secret in template.keys if until_ms is None or now_ms < until_ms]
     headers: list[tuple[str, str]] = [("webhook-id", message_id), ("webhook-timestamp", timestamp)]
-    values = [sign_standard(key, message_id, now_s, body) for key, _ in live if key is not None]
+    values = [signer.sign(message_id, now_s, body) for signer, _ in live if signer is not None]
     if values:
         headers.append(("webhook-signature", " ".join(values)))
     if template.is_promptjang:
@@ -297,8 +297,9 @@ def _success(destination: Destination) -> Headers:
     return tuple((name.lower(), value) for name, value in destination.success_headers.items())
 
 
-def _key(secret: LiveSecret) -> tuple[int | None, bytes | None, str]:
-    return secret.expires_ms, standard_key(secret.secret), secret.secret
+def _key(secret: LiveSecret) -> tuple[int | None, StandardSigner | None, str]:
+    key = standard_key(secret.secret)
+    return secret.expires_ms, None if key is None else StandardSigner(key), secret.secret
 
 
 def _host(place: Place) -> str:

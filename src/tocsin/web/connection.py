@@ -12,6 +12,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tocsin.web.body import BODY_IS_HERE
+from tocsin.web.joined_writes import JoinedWrites
 from tocsin.web.streaming import CONNECTION, Pieces
 
 _SLICE_BYTES = 4096
@@ -107,8 +108,9 @@ class BoundedConnection(HttpToolsProtocol):
     # -- the connection ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.flow = _Flow(transport)
+        self._writes = JoinedWrites(transport, self.loop)
+        super().connection_made(self._writes)
+        self.flow = _Flow(self._writes)
         if len(self.connections) > self.limits.connections_max:
             self._refuse(_UNAVAILABLE)
         else:
@@ -314,6 +316,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().resume_writing()
 
     def on_response_complete(self) -> None:
+        self._writes.flush()
         super().on_response_complete()
         if self.transport.is_closing():
             # It closes when all is sent, and not before.

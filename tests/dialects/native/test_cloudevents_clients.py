@@ -232,7 +232,7 @@ def test_every_rendering_shows_what_is_not_json(gateway: Gateway, key: str, cont
     named = {"source": "nativeframe/project/p", "type": "start"}
     if content_type is not None:
         named["datacontenttype"] = content_type
-    with listening(gateway.base_url, key, {"data": "true"}) as listener:
+    with listening(gateway.base_url, key, {"data": "true", "kinds": "event"}) as listener:
         event_id = send(gateway, key, to_binary_event(event(content, **named))).json["event_id"]
         told = listener.until_event(event_id)[-1].data
     assert told["data"] == shown

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway import Answer, Gateway, Process
+from stores import Store
 
 pytestmark = pytest.mark.acceptance
 
@@ -23,8 +24,8 @@ SENDERS = 8
 
 
 @pytest.fixture(name="process")
-def _process(tmp_path: Path) -> Iterator[Process]:
-    process = Process(tmp_path / "data")
+def _process(store: Store, tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path / "data", store.settings())
     process.start()
     yield process
     assert process.stop() == 0

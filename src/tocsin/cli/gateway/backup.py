@@ -65,7 +65,7 @@ def _check_embedded(database: str | None) -> None:
         raise Failure(
             USAGE,
             f"a backup is of the embedded database, and the data are in {database}; copy that with: pg_dump "
-            "--format=custom --file=tocsin.dump, and keep TOCSIN_SECRET_KEY with it (docs/operations.md)",
+            "--format=custom --file=tocsin.dump, and keep TOCSIN_SECRET_KEY elsewhere (docs/operations.md)",
         )
 
 

@@ -165,7 +165,12 @@ def _ready(answer: Answer) -> Finding:
     with suppress(Failure):
         told = answer.json
     if answer.status != 200:
-        return Finding("store", "fault", str(told.get("detail", answer.status)), "see the gateway's log and its disk")
+        return Finding(
+            "store",
+            "fault",
+            str(told.get("detail", answer.status)),
+            "see the gateway's log, and its disk or its PostgreSQL",
+        )
     return Finding("store", "ok", f"{told.get('engine')} {told.get('version')}, durability {told.get('durability')}")
 
 

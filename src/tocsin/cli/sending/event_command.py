@@ -56,26 +56,31 @@ class EventCommand:
             KeyboardInterrupt: once it has ended.
         """
         told = json_text(row) + "\n"
+        interrupts = _HeldInterrupts()
         try:
             # A group of its own: a terminal's Ctrl-C is for us, and what it started is killed with it.
             process = subprocess.Popen(  # noqa: S603  the words are the user's own
                 self._words, stdin=subprocess.PIPE, env=os.environ | variables_of(row), process_group=0
             )
         except OSError as error:
+            interrupts.let_go()
             self._fail(f"cannot be run: {error.strerror}", row)
             return
         with process:
             try:
-                self._finish(process, told.encode(), row)
+                self._finish(process, told.encode(), row, interrupts)
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
-    def _finish(self, process: subprocess.Popen[bytes], told: bytes, row: Mapping[str, Any]) -> None:
+    def _finish(
+        self, process: subprocess.Popen[bytes], told: bytes, row: Mapping[str, Any], interrupts: _HeldInterrupts
+    ) -> None:
         until_s = time.monotonic() + self._timeout_s
         interrupted: KeyboardInterrupt | None = None
         try:
             try:
+                interrupts.let_go()
                 process.communicate(told, timeout=self._timeout_s)
             except KeyboardInterrupt as interrupt:
                 interrupted = interrupt
@@ -110,3 +115,24 @@ def variables_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _clipped(value: Any) -> str:
     return str(value).replace("\0", "")[:_VALUE_CHARACTERS_MAX]
+
+
+class _HeldInterrupts:
+    """Keeps Ctrl-C from breaking off the start of a command, which would then run on with nobody to wait for it."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._before = signal.signal(signal.SIGINT, self._note)
+
+    def let_go(self) -> None:
+        """Hold nothing back any more.
+
+        Raises:
+            KeyboardInterrupt: one came meanwhile.
+        """
+        signal.signal(signal.SIGINT, self._before)
+        if self._came:
+            raise KeyboardInterrupt
+
+    def _note(self, *_: object) -> None:
+        self._came = True

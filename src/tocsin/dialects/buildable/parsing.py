@@ -10,8 +10,9 @@ import msgspec
 
 from tocsin.core.clock import TIME_MAX_MS
 from tocsin.core.errors import InvalidRequest, NotFound
+from tocsin.core.event import INDEXED_BYTES_MAX, is_indexable
 from tocsin.core.identifiers import EventId, parse_hex32
-from tocsin.core.transaction import TransactionState
+from tocsin.core.transaction import TX_KEY_BYTES_MAX, TransactionState
 from tocsin.dialects import strict_json
 from tocsin.dialects.buildable.limits import BuildableLimits
 
@@ -90,6 +91,8 @@ def parse_emit(body: bytes, limits: BuildableLimits) -> Emit:
     """
     fields = _object(body)
     event_name = _name(fields, "event", limits)
+    if not is_indexable(event_name):
+        _fault("event", f"must have at most {INDEXED_BYTES_MAX} bytes")
     payload = _required(fields, "payload")
     if not isinstance(payload, dict):
         _fault("payload", "must be an object")
@@ -221,6 +224,8 @@ def _tx_key(fields: Fields, limits: BuildableLimits) -> str:
     value = _text(fields, "txKey")
     if len(value) > limits.tx_key_max_characters:
         _fault("txKey", f"must have at most {limits.tx_key_max_characters} characters")
+    if len(value.encode()) > TX_KEY_BYTES_MAX:
+        _fault("txKey", f"must have at most {TX_KEY_BYTES_MAX} bytes in UTF-8")
     if any(character < " " or character == "\x7f" for character in value):
         _fault("txKey", "must not hold control characters")
     return value

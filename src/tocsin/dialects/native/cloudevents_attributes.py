@@ -14,6 +14,7 @@ import msgspec
 
 from tocsin.core.clock import TIME_MAX_MS, TIME_MIN_MS, parse_rfc3339
 from tocsin.core.cloudevents import JSON, SPEC_VERSION, Content, Kept, media_type, written
+from tocsin.core.event import INDEXED_BYTES_MAX, is_indexable
 from tocsin.core.identifiers import digest
 from tocsin.dialects.native.limits import CloudEventsLimits
 from tocsin.dialects.native.reading import Faults, Reader, wrong
@@ -129,9 +130,15 @@ def _texts(characters_max: int) -> dict[str, Reader]:
     """Return the readers of the attributes that the specification knows."""
     some = _text(1, characters_max)
 
-    def checked(is_sound: Callable[[str], bool], reason: str) -> Reader:
+    def indexed(value: Any) -> str:
+        text: str = some(value)
+        if not is_indexable(text):
+            raise wrong(f"must have at most {INDEXED_BYTES_MAX} bytes in UTF-8")
+        return text
+
+    def checked(is_sound: Callable[[str], bool], reason: str, read_text: Reader = some) -> Reader:
         def read(value: Any) -> str:
-            text: str = some(value)
+            text: str = read_text(value)
             if not is_sound(text):
                 raise wrong(reason)
             return text
@@ -141,9 +148,9 @@ def _texts(characters_max: int) -> dict[str, Reader]:
     return {
         "specversion": checked(SPEC_VERSION.__eq__, f'must be "{SPEC_VERSION}"'),
         "id": some,
-        "source": checked(_is_uri_reference, "must be a URI reference (RFC 3986)"),
-        "type": some,
-        "subject": some,
+        "source": checked(_is_uri_reference, "must be a URI reference (RFC 3986)", indexed),
+        "type": indexed,
+        "subject": indexed,
         "time": checked(lambda text: _time_ms(text) is not None, "must be a time with its offset (RFC 3339)"),
         "dataschema": checked(_is_uri, "must be a URI (RFC 3986)"),
         "datacontenttype": checked(_is_content_type, "must be a media type (RFC 2046)"),

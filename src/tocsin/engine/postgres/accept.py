@@ -14,7 +14,15 @@ from tocsin.engine.codec import incident_of, incident_row
 from tocsin.engine.judging import Counter, Judge, LaneKey, Stored
 from tocsin.engine.postgres import audit, lanes, runs, settle
 from tocsin.engine.postgres.faults import Fault, fault_of, lacks_a_partition
-from tocsin.engine.postgres.sql import Connection, by_ids, columns, fetch, fetch_by_rows, write_rows
+from tocsin.engine.postgres.sql import (
+    Connection,
+    fetch_at_once,
+    fetch_by_ids,
+    fetch_by_rows,
+    fetch_of_ids,
+    write_at_once,
+    write_rows,
+)
 from tocsin.engine.rows import Acceptance, Accepted, AcceptFailed, NewEvent
 
 
@@ -101,11 +109,11 @@ class _Batch:
     async def _write(self, judge: Judge) -> None:
         connection = self._connection
         await self._mend_keys(judge.keys)
-        await write_rows(connection, "insert_events", judge.events)
-        await write_rows(connection, "insert_deliveries", judge.deliveries)
-        await write_rows(connection, "save_incidents", [incident_row(each) for each in judge.incidents.values()])
-        await write_rows(connection, "save_quotas", [(*counter, used) for counter, used in judge.quotas.items()])
-        await write_rows(connection, "fill_mailboxes", judge.mailbox_items)
+        await write_at_once(connection, "insert_events", judge.events)
+        await write_at_once(connection, "insert_deliveries", judge.deliveries)
+        await write_at_once(connection, "save_incidents", [incident_row(each) for each in judge.incidents.values()])
+        await write_at_once(connection, "save_quotas", [(*counter, used) for counter, used in judge.quotas.items()])
+        await write_at_once(connection, "fill_mailboxes", judge.mailbox_items)
         await self._take_places(judge.replays)
         joined = {(row[4], row[9]) for row in judge.deliveries if row[9] is not None}
         await lanes.unlock_unused(connection, self._lanes - joined)
@@ -120,25 +128,36 @@ class _Batch:
                     self._lanes.add((delivery.destination_id, delivery.lane))
         replayed = [each.new.event.replay_of for each in self._arrivals if each.new.event.replay_of is not None]
         if replayed:
-            rows = await fetch(self._connection, "waiting_lanes_of_events", replayed)
+            rows = await fetch_of_ids(self._connection, "waiting_lanes_of_events", replayed)
             self._lanes |= {(row[0], row[1]) for row in rows if row[1] is not None}
         return await lanes.lock(self._connection, self._lanes)
 
     async def _claim_keys(self) -> dict[bytes, tuple[EventId, bytes]]:
-        """Take the batch's keys for the first event that brings each; return those that are known already."""
+        """Take the batch's keys for the first event that brings each; return those that are known already.
+
+        A key past its time counts as new, and is given to its event when that is stored.
+        """
         wanted: dict[bytes, tuple[object, ...]] = {}
         for each in self._arrivals:
             for key in each.new.idempotency:
                 expires_ms = self._now_ms + key.expires_after_ms
                 row = (key.bucket, key.digest, each.new.event.id, key.fingerprint, expires_ms)
                 wanted.setdefault(key.digest, row)
-        if not wanted:
-            return {}
-        rows = await fetch(self._connection, "claim_keys", *columns(list(wanted.values())), self._now_ms)
-        self._claimed = {row[0]: wanted[row[0]] for row in rows}
-        others = [row[:2] for digest, row in wanted.items() if digest not in self._claimed]
-        found = await fetch_by_rows(self._connection, "known_keys", others)
-        return {row[0]: (EventId(row[1]), row[2]) for row in found}
+        known: dict[bytes, tuple[EventId, bytes]] = {}
+        while wanted:
+            for (digest,) in await fetch_by_rows(self._connection, "claim_keys", list(wanted.values())):
+                self._claimed[digest] = wanted.pop(digest)
+            others = [row[:2] for row in wanted.values()]
+            for digest, event_id, fingerprint, expires_ms in await fetch_by_rows(
+                self._connection, "known_keys", others
+            ):
+                bucket = wanted.pop(digest)[0]
+                if expires_ms <= self._now_ms:
+                    self._claimed[digest] = (bucket, digest, event_id, fingerprint, expires_ms)
+                else:
+                    known[digest] = EventId(event_id), fingerprint
+            # What is left was known, and was swept in between.
+        return known
 
     async def _mend_keys(self, staged: Mapping[bytes, tuple[object, ...]]) -> None:
         """Give each key that was taken to the event that has it in the end; what was refused leaves none."""
@@ -155,7 +174,7 @@ class _Batch:
         }
         if not wanted:
             return {}
-        rows = await fetch(self._connection, "incidents_to_move", *by_ids(wanted))
+        rows = await fetch_by_ids(self._connection, "incidents_to_move", wanted)
         return {row[0]: incident_of(row[1]) for row in rows}
 
     async def _lock_quotas(self) -> dict[Counter, int]:
@@ -164,7 +183,7 @@ class _Batch:
             for each in self._arrivals
             if each.new.quota is not None
         }
-        rows = await fetch_by_rows(self._connection, "lock_quotas", list(wanted))
+        rows = await fetch_at_once(self._connection, "lock_quotas", list(wanted))
         return {(row[0], row[1]): row[2] for row in rows}
 
     async def _take_places(self, replays: Sequence[Event]) -> None:
@@ -174,15 +193,17 @@ class _Batch:
             for event in replays
             if event.replay_of is not None
         }
-        await write_rows(self._connection, "mark_replayed", list(rows.values()))
-        await settle.cancel_waiting(
-            self._connection, [(row[1], row[3]) for row in rows.values()], now_ms=self._now_ms
-        )
+        if not rows:
+            return
+        found = await fetch_by_rows(self._connection, "events_replayed", list(rows.values()))
+        await write_rows(self._connection, "mark_replayed", found)
+        replayed = [(row[0], row[1], row[3]) for row in rows.values()]
+        await settle.cancel_waiting(self._connection, replayed, now_ms=self._now_ms)
 
 
 async def _told_before(connection: Connection, arrivals: Sequence[Arrival]) -> dict[bytes, Accepted]:
     """Return what an earlier try stored, as it was or would have been told."""
-    rows = await fetch(connection, "stored_events", *by_ids(each.new.event.id for each in arrivals))
+    rows = await fetch_by_ids(connection, "stored_events", [each.new.event.id for each in arrivals])
     states = {row[0]: row[1] for row in rows}
     stored = [each for each in arrivals if each.new.event.id in states]
     wanted = [

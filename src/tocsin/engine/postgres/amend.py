@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tocsin.core.delivery import DeliveryState
 from tocsin.core.identifiers import bucket_of
+from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine.codec import STATE_CODES
 from tocsin.engine.judging import LaneKey
 from tocsin.engine.postgres import audit, lanes, settle
@@ -63,9 +64,13 @@ async def _retry(connection: Connection, each: Retry) -> AmendmentResult:
     row = await first(connection, "take_final", *_key(each))
     if row is None:
         return AmendmentResult.NOT_FOUND
+    lane = row[7]
+    if lane is not None and lane_bucket(lane) != row[0]:
+        # It comes from before a lane and all that goes in it shared a bucket: no lane would see it, nor let it go.
+        lane = None
     seq = await _seq(connection, row[3], each.organisation_id)
-    state, place = await _place(connection, row[4], row[7], seq)
-    await execute(connection, "revive_delivery", *row, state, each.due_ms, place)
+    state, place = await _place(connection, row[4], lane, seq)
+    await execute(connection, "revive_delivery", *row[:7], lane, *row[8:], state, each.due_ms, place)
     return AmendmentResult.DONE
 
 

@@ -22,11 +22,13 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
         items_max: in one transaction, unless a single call brings more.
         at_once_max: transactions under way.
         waiting_max: items that wait; above it calls are refused with ``Unavailable``.
+        patience_s: how long calls that are not urgent wait for others.
     """
 
     items_max: int = 500
     at_once_max: int = 2
     waiting_max: int = 10_000
+    patience_s: float = 0.0
 
 
 class _Call(Generic[I, R]):
@@ -53,14 +55,18 @@ class Batches(Generic[I, R]):
         self._under_way: set[asyncio.Task[None]] = set()
         self._is_open = True
         self._is_called = False
+        self._patience: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """How many items wait."""
         return self._items
 
-    async def submit(self, items: Sequence[I]) -> list[R]:
+    async def submit(self, items: Sequence[I], *, urgent: bool = True) -> list[R]:
         """Return the results of these items, once they are there for good.
+
+        Args:
+            urgent: whether somebody waits for them; others let more come first.
 
         Raises:
             Unavailable: this was closed, or too much waits.
@@ -73,12 +79,16 @@ class Batches(Generic[I, R]):
             return []
         loop = asyncio.get_running_loop()
         call: _Call[I, R] = _Call(items, loop.create_future())
+        is_first = not self._calls
         self._calls.append(call)
         self._items += len(items)
-        if not self._is_called:
-            # Who asks in the same moment goes along.
-            self._is_called = True
-            loop.call_soon(self._start)
+        if urgent or self._items >= self._limits.items_max:
+            if not self._is_called:
+                # Who asks in the same moment goes along.
+                self._is_called = True
+                loop.call_soon(self._start)
+        elif is_first:
+            self._patience = loop.call_later(self._limits.patience_s, self._start)
         return await call.future
 
     async def close(self) -> None:
@@ -90,6 +100,9 @@ class Batches(Generic[I, R]):
 
     def _start(self) -> None:
         self._is_called = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         while self._calls and len(self._under_way) < self._limits.at_once_max:
             batch = [self._next()]
             size = len(batch[0].items)
@@ -107,7 +120,8 @@ class Batches(Generic[I, R]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        self._start()
+        if self._patience is None:
+            self._start()
 
     async def _carry_out(self, batch: list[_Call[I, R]]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Telling other processes, and hearing from them, that there may be something to claim.
+"""Telling other processes, and hearing from them, that there may be something to claim, or in the catalog.
 
 Only a hint: who polls finds everything. It goes over a connection of its own, outside of every transaction, since a
 NOTIFY takes a lock over all databases of the server while it is committed.
@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-
-import asyncpg
+from contextlib import suppress
 
 from tocsin.engine.postgres.sql import Connection
+from tocsin.engine.rows import Hint
 
-_CHANNEL = "tocsin_work"
+_CHANNELS = {f"tocsin_{hint.value}": hint for hint in Hint}
 _GAP_S = 0.02
 """Between two hints of one process: those who listen wake up so often at the most."""
 _PAUSE_S = 1.0
 """Before a new connection is made."""
+_QUIET_MAX_S = 3.0
+"""After it the server is asked whether it is there: a machine that is switched off ends no connection."""
+_ANSWER_MAX_S = 3.0
 
 
 class Bell:
@@ -30,8 +33,9 @@ class Bell:
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]] | None) -> None:
         self._connect = connect
-        self._work = asyncio.Event()
-        self._unheard = asyncio.Event()
+        self._rung = {hint: asyncio.Event() for hint in Hint}
+        self._unheard: set[Hint] = set()
+        self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -46,36 +50,31 @@ class Bell:
             task.cancel()
             await asyncio.wait([task])
 
-    def ring(self) -> None:
-        """Wake everybody."""
-        self._work.set()
-        self._unheard.set()
+    def ring(self, hint: Hint = Hint.WORK) -> None:
+        """Wake everybody who waits for this."""
+        self._rung[hint].set()
+        self._unheard.add(hint)
+        self._stirred.set()
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when it rang since the last call, or after ``timeout_s``."""
+    async def wait(self, timeout_s: float, hint: Hint = Hint.WORK) -> None:
+        """Return when it rang for this since the last call, or after ``timeout_s``."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._work.wait()
+                await self._rung[hint].wait()
         except TimeoutError:
             pass
-        self._work.clear()
+        self._rung[hint].clear()
 
     async def _keep(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         while True:
             try:
                 connection = await _connected(connect)
-            except (
-                OSError,
-                TimeoutError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-            ):
+            except Exception:  # noqa: BLE001  whatever it was, who polls finds everything
                 await asyncio.sleep(_PAUSE_S)
                 continue
             try:
                 await self._serve(connection)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            except Exception:  # noqa: BLE001  the driver has more faults than it names
                 await asyncio.sleep(_PAUSE_S)
             finally:
                 connection.terminate()
@@ -83,18 +82,27 @@ class Bell:
     async def _serve(self, connection: Connection) -> None:
         own = connection.get_server_pid()
 
-        def heard(_: object, pid: int, __: str, ___: object) -> None:
+        def heard(_: object, pid: int, channel: str, __: object) -> None:
             if pid != own:
-                self._work.set()
+                self._rung[_CHANNELS[channel]].set()
 
-        await connection.add_listener(_CHANNEL, heard)
-        connection.add_termination_listener(lambda _: self._unheard.set())
+        async with asyncio.timeout(_ANSWER_MAX_S):
+            for channel in _CHANNELS:
+                await connection.add_listener(channel, heard)
+        connection.add_termination_listener(lambda _: self._stirred.set())
         # What rang while nobody listened.
-        self._work.set()
+        for rung in self._rung.values():
+            rung.set()
         while True:
-            await self._unheard.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_QUIET_MAX_S):
+                    await self._stirred.wait()
+            self._stirred.clear()
+            channels = [channel for channel, hint in _CHANNELS.items() if hint in self._unheard]
             self._unheard.clear()
-            await connection.execute(f"notify {_CHANNEL}")
+            # With nothing to tell it shows whether the connection is still there; asyncpg knows no empty statement.
+            async with asyncio.timeout(_ANSWER_MAX_S):
+                await connection.execute("; ".join(f"notify {channel}" for channel in channels) or "select")
             await asyncio.sleep(_GAP_S)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from tocsin.core.destination import Destination
 from tocsin.core.organisation import Channel
-from tocsin.engine.codec import KIND_NAMES, KINDS, entity_body, entity_of
+from tocsin.engine.codec import KIND_NAMES, delta_of, entity_body
 from tocsin.engine.postgres.audit import keep
-from tocsin.engine.postgres.sql import Connection, execute, fetch, first, lock_gate
-from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Hurry, Remove, Save
+from tocsin.engine.postgres.sql import Connection, execute, fetch, fetch_each_part, first, lock_gate
+from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Hurry, Remove, Save, Unchanged
 
 
 async def write(connection: Connection, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
@@ -40,24 +40,18 @@ async def _carry_out(connection: Connection, op: CatalogOp, revision: int) -> Ca
         return await _remove(connection, op, revision)
     if isinstance(op, Hurry):
         held = (op.due_ms, op.destination_id, op.held_until_ms, op.organisation_id)
-        await execute(connection, "release_held", *held)
+        await fetch_each_part(connection, "release_held", *held)
         return CatalogResult.DONE
+    if isinstance(op, Unchanged):
+        changed = await first(connection, "catalog_changed", op.revision, KIND_NAMES[op.kind], op.organisation_id)
+        return CatalogResult.DONE if changed is None else CatalogResult.STALE
     await keep(connection, [op.record])
     return CatalogResult.DONE
 
 
 async def since(connection: Connection, revision: int) -> CatalogDelta:
     """Return what changed after ``revision``."""
-    saved: list[Entity] = []
-    removed: list[tuple[type[Entity], bytes]] = []
-    newest = revision
-    for kind_name, identifier, entry_revision, body in await fetch(connection, "catalog_since", revision):
-        newest = entry_revision
-        if body is None:
-            removed.append((KINDS[kind_name], identifier))
-        else:
-            saved.append(entity_of(kind_name, body, entry_revision))
-    return CatalogDelta(newest, saved, removed)
+    return delta_of(await fetch(connection, "catalog_since", revision), revision)
 
 
 async def _save(connection: Connection, op: Save, revision: int) -> CatalogResult:
@@ -86,5 +80,5 @@ async def _remove(connection: Connection, op: Remove, revision: int) -> CatalogR
         await execute(connection, "drop_subscriptions", op.id)
     elif op.kind is Destination:
         # A dispatcher claims what waits for it, finds it gone, and cancels.
-        await execute(connection, "hurry_destination", op.id)
+        await fetch_each_part(connection, "hurry_destination", op.id)
     return CatalogResult.DONE

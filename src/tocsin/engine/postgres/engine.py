@@ -12,7 +12,7 @@ import msgspec
 from tocsin.core.clock import Clock
 from tocsin.core.delivery import Lease
 from tocsin.core.errors import Unavailable
-from tocsin.core.identifiers import DestinationId, OrganisationId
+from tocsin.core.identifiers import DeliveryId, DestinationId, OrganisationId
 from tocsin.core.job import Job
 from tocsin.core.transaction import Transaction, TransactionRefusal
 from tocsin.engine.bounds import ScanBounds
@@ -37,6 +37,7 @@ from tocsin.engine.postgres.accept import Arrival
 from tocsin.engine.postgres.batches import Batches, BatchLimits
 from tocsin.engine.postgres.bell import Bell
 from tocsin.engine.postgres.faults import lacks_a_partition
+from tocsin.engine.postgres.leasing import Asked
 from tocsin.engine.postgres.opening import open_store
 from tocsin.engine.postgres.pool import Pool, PoolSettings
 from tocsin.engine.postgres.settings import PostgresSettings
@@ -52,6 +53,7 @@ from tocsin.engine.rows import (
     Durability,
     EngineRefused,
     Finished,
+    Hint,
     Hurry,
     Info,
     JobResult,
@@ -82,7 +84,10 @@ class PostgresEngine:
         self._pool = _pool(settings)
         self._bell = Bell(_pool_for_listening(settings).connect if settings.listens else None)
         limits = BatchLimits(
-            items_max=settings.batch_max, at_once_max=settings.batches_at_once, waiting_max=settings.waiting_max
+            items_max=settings.batch_max,
+            at_once_max=settings.batches_at_once,
+            waiting_max=settings.waiting_max,
+            patience_s=settings.patience_s,
         )
         self._arrivals: Batches[Arrival, Acceptance] = Batches(self._store, limits)
         self._results: Batches[Settlement, bool] = Batches(self._settle, limits)
@@ -92,6 +97,7 @@ class PostgresEngine:
             metrics.store_waiting.follow(lambda: self._arrivals.waiting + self._results.waiting + self._pool.waiting)
         self._tending = tend.Place()
         self._learning: set[asyncio.Task[None]] = set()
+        self._doubtful: set[tuple[DeliveryId, int]] = set()
         self._version = ""
         self._durability = Durability.FSYNC
         self._bounds = ScanBounds(
@@ -106,6 +112,7 @@ class PostgresEngine:
     async def open(self) -> Info:
         server = await open_store(self._pool, fsync_needed=self._settings.fsync_needed)
         self._version = server.version
+        self._pool.parts = self._settings.parts or server.parts
         self._durability = _durability(server.replicates)
         await self._pool.open()
         try:
@@ -113,7 +120,8 @@ class PostgresEngine:
         except Unavailable as error:
             await self._pool.close()
             raise EngineRefused(f"the database cannot be used: {error.detail}") from error
-        self._bell.open()
+        if self._settings.listen_dsn is not None or not server.is_pooled:
+            self._bell.open()
         return self._info()
 
     async def close(self) -> None:
@@ -128,6 +136,7 @@ class PostgresEngine:
         now_ms = self._clock.now_ms()
         row = await self._pool.write(lambda c, _: first(c, "probe", now_ms))
         assert row is not None
+        self._pool.replicates = row[0]
         self._durability = _durability(row[0])
         return self._info()
 
@@ -184,37 +193,41 @@ class PostgresEngine:
         lease_until_ms: int,
         skip: frozenset[DestinationId] = frozenset(),
     ) -> list[Lease]:
-        now_ms = self._clock.now_ms()
-
-        async def work(connection: Connection, _: bool) -> list[Lease]:
-            return await claim.claim(
-                connection,
-                limit=limit,
-                per_destination=per_destination,
-                lease_until_ms=lease_until_ms,
-                skip=skip,
-                now_ms=now_ms,
-            )
-
+        asked = Asked(
+            limit=limit,
+            per_destination=per_destination,
+            lease_until_ms=lease_until_ms,
+            skip=skip,
+            now_ms=self._clock.now_ms(),
+        )
         # Leases of a try that was committed unheard run out; nothing is lost by claiming others meanwhile.
-        return await self._pool.write(work, knows_its_traces=True)
+        return await self._pool.write(lambda c, _: claim.claim(c, asked), knows_its_traces=True, is_promise=False)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        verdicts = await self._results.submit(settlements)
+        verdicts = await self._results.submit(settlements, urgent=any(each.lease.lane for each in settlements))
         if any(not isinstance(each.then, Finished) or each.lease.lane is not None for each in settlements):
             self._bell.ring()
         return verdicts
 
     async def _settle(self, settlements: list[Settlement]) -> list[bool]:
         now_ms = self._clock.now_ms()
-        return await self._write(
-            lambda c, in_doubt: settle.settle(c, settlements, now_ms=now_ms, in_doubt=in_doubt),
-            ids=[each.lease.delivery_id for each in settlements],
-            knows_its_traces=True,
-        )
+        leases = {(each.lease.delivery_id, each.lease.number) for each in settlements}
+        is_known = not self._doubtful.isdisjoint(leases)
+        try:
+            verdicts = await self._write(
+                lambda c, in_doubt: settle.settle(c, settlements, now_ms=now_ms, in_doubt=in_doubt or is_known),
+                ids=[each.lease.delivery_id for each in settlements],
+                knows_its_traces=True,
+            )
+        except Unavailable:
+            # It may have been committed. Who settles keeps on until it is told, so this holds no more than is leased.
+            self._doubtful |= leases
+            raise
+        self._doubtful -= leases
+        return verdicts
 
-    async def wait(self, timeout_s: float) -> None:
-        await self._bell.wait(timeout_s)
+    async def wait(self, timeout_s: float, hint: Hint = Hint.WORK) -> None:
+        await self._bell.wait(timeout_s, hint)
 
     async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
         now_ms = self._clock.now_ms()
@@ -249,8 +262,8 @@ class PostgresEngine:
         return found.page
 
     def _remember(self, lesson: Lesson | None) -> None:
-        """Write down what a search learnt, for the next one's sake; this one does not fail by it."""
-        if lesson is not None:
+        """Write down what a search learnt, for the next one's sake; others have half of the connections meanwhile."""
+        if lesson is not None and 2 * len(self._learning) < self._settings.connections:
             task = asyncio.get_running_loop().create_task(self._learn(lesson))
             self._learning.add(task)
             task.add_done_callback(self._learning.discard)
@@ -266,6 +279,7 @@ class PostgresEngine:
         cursor: int | None,
         limit: int,
         *,
+        back: int = 0,
         organisations: frozenset[OrganisationId] | None = None,
         with_data: bool = True,
         with_destinations: bool = False,
@@ -275,6 +289,7 @@ class PostgresEngine:
                 c,
                 cursor,
                 limit,
+                back=back,
                 organisations=organisations,
                 with_data=with_data,
                 with_destinations=with_destinations,
@@ -294,6 +309,7 @@ class PostgresEngine:
         results = await self._pool.write(lambda c, _: catalog.write(c, ops))
         if any(isinstance(op, Remove | Hurry) for op in ops):
             self._bell.ring()
+        self._bell.ring(Hint.CATALOG)
         return results
 
     async def catalog_since(self, revision: int) -> CatalogDelta:
@@ -369,7 +385,9 @@ def _pool(settings: PostgresSettings) -> Pool:
             connect_max_s=settings.connect_max_s,
             wait_max_s=settings.wait_max_s,
             write_max_s=settings.write_max_s,
+            idle_max_s=settings.idle_max_s,
             statements_kept=settings.statements_kept,
+            pooler_keeps_statements=settings.pooler_keeps_statements,
             application_name=settings.application_name,
             synchronous_commit=settings.synchronous_commit,
         )

@@ -26,11 +26,14 @@ _PASSING = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCachedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
     asyncpg.OutdatedSchemaCacheError,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
 """What another connection, or the same a moment later, may not meet: a server that restarts or fails over, a
-deadlock, a driver whose state is broken (asyncpg #1069), a lock that was not to be had, a plan that is outdated."""
+deadlock, a driver whose state is broken (asyncpg #1069), a lock that was not to be had, a plan that is outdated, a
+pooler that has come in between and loses prepared statements."""
 
 
 class Fault(Enum):

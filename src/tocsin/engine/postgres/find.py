@@ -11,12 +11,12 @@ from tocsin.core.event import Event
 from tocsin.core.identifiers import DestinationId, EventId, OrganisationId
 from tocsin.core.incident import Incident
 from tocsin.core.job import Job
+from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine.codec import delivery_of, device_of, event_of, incident_of, job_of
 from tocsin.engine.listing import event_row_of
-from tocsin.engine.postgres.lanes import lane_bucket
 from tocsin.engine.postgres.listings import EVENT_WITH_STATUS
-from tocsin.engine.postgres.reading import rows_of
-from tocsin.engine.postgres.sql import Connection, by_ids, fetch
+from tocsin.engine.postgres.reading import rows_by_ids
+from tocsin.engine.postgres.sql import Connection, fetch, fetch_by_ids
 from tocsin.engine.rows import EventRow, TransactionTally
 
 T = TypeVar("T")
@@ -42,22 +42,22 @@ async def usage(connection: Connection, organisation_id: OrganisationId, counter
 
 
 async def _events(connection: Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
-    rows = await fetch(connection, "events_of_organisation", organisation_id, *by_ids(set(ids)))
+    rows = await fetch_by_ids(connection, "events_of_organisation", set(ids), organisation_id)
     return {row[0]: event_of(row) for row in rows}
 
 
 async def _event_rows(connection: Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
-    rows = await rows_of(connection, EVENT_WITH_STATUS, (list(set(ids)), organisation_id)) if ids else []
+    rows = await rows_by_ids(connection, EVENT_WITH_STATUS, set(ids), organisation_id)
     return {row[0]: event_row_of(row) for row in rows}
 
 
 async def _deliveries(connection: Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
-    rows = await fetch(connection, "deliveries_of_organisation", organisation_id, *by_ids(set(ids)))
+    rows = await fetch_by_ids(connection, "deliveries_of_organisation", set(ids), organisation_id)
     return {row[0]: delivery_of(row) for row in rows}
 
 
 async def _incidents(connection: Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
-    rows = await fetch(connection, "incidents_of_organisation", organisation_id, *by_ids(set(ids)))
+    rows = await fetch_by_ids(connection, "incidents_of_organisation", set(ids), organisation_id)
     return {row[0]: incident_of(row[1]) for row in rows}
 
 
@@ -68,7 +68,7 @@ async def _devices(connection: Connection, organisation_id: OrganisationId, ids:
 
 
 async def _tallies(connection: Connection, organisation_id: OrganisationId, ids: Sequence[bytes]) -> _Found:
-    rows = await fetch(connection, "tallies", organisation_id, *by_ids(set(ids)))
+    rows = await fetch_by_ids(connection, "tallies", set(ids), organisation_id)
     return {row[0]: TransactionTally(total=row[1], processing=row[2]) for row in rows}
 
 
@@ -81,7 +81,7 @@ async def _posted(connection: Connection, organisation_id: OrganisationId, ids: 
     found: _Found = {}
     for each in ids:
         destination_id, lane = DestinationId(each[:_ID_BYTES]), each[_ID_BYTES:]
-        bucket = lane_bucket(destination_id, lane)
+        bucket = lane_bucket(lane)
         for row in await fetch(connection, "posted_of_organisation", organisation_id, bucket, destination_id, lane):
             found[each] = Posted(
                 organisation_id=organisation_id,

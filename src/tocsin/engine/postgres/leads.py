@@ -10,8 +10,8 @@ import msgspec
 
 from tocsin.core.delivery import EventStatus
 from tocsin.core.event import Dialect
-from tocsin.engine.postgres.reading import rows_of
-from tocsin.engine.postgres.sql import Connection
+from tocsin.engine.postgres.listings import SPELLING
+from tocsin.engine.postgres.reading import Reader
 from tocsin.engine.postgres.windows import windows
 from tocsin.engine.wanted import Aspect, Condition, Span, Wanted
 
@@ -34,7 +34,7 @@ _LEADS_OF_STATUS = {
 
 
 class Branch(msgspec.Struct, frozen=True):
-    """A stretch of an index: ``select ... from <tables> where <condition> and <id> within a span``."""
+    """A stretch of an index: ``select ... from <tables> where <condition> and <id> within a span and a part``."""
 
     tables: str
     condition: str
@@ -59,16 +59,16 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True):
         """Return the statement for the first entries within a span, in order, with its bindings."""
         which = "distinct " if self.repeats else ""
         order = f"order by 1 {'asc' if ascending else 'desc'} limit ?"
-        parts = [
+        stretches = [
             f"select {which}{self.id} as id from {each.tables} "
-            f"where {each.condition} and {self.id} >= ? and {self.id} < ? {order}"
+            f"where {each.condition}{SPELLING.of_part} and {self.id} >= ? and {self.id} < ? {order}"
             for each in self.branches
         ]
         bindings = tuple(value for each in self.branches for value in (*each.bindings, span.low, span.high, limit))
-        if len(parts) == 1:
-            return parts[0], bindings
+        if len(stretches) == 1:
+            return stretches[0], bindings
         # Each is cut off by itself, in the order of its index; only what is left has to be sorted.
-        text = " union all ".join(f"({part})" for part in parts)
+        text = " union all ".join(f"({each})" for each in stretches)
         return f"select {which}id from ({text}) as stretches {order}", (*bindings, limit)
 
 
@@ -84,10 +84,7 @@ class Meeting(msgspec.Struct, frozen=True):
     conditions: tuple[Condition, ...]
 
 
-ROWS_OF_LEAD = (
-    "from ({lead}) l cross join lateral "
-    "(select * from event where bucket = get_byte(l.id, 8) & 63 and id = l.id offset 0) e"
-)
+ROWS_OF_LEAD = "from ({lead}) l " + SPELLING.event.format(id="l.id")
 """Each entry's row, in the order of the entries."""
 
 
@@ -100,9 +97,9 @@ def meet(lead: Lead, wanted: Wanted) -> Meeting:
     return Meeting(ROWS_OF_LEAD, conditions)
 
 
-async def choose(connection: Connection, wanted: Wanted, span: Span, cuts: Sequence[bytes]) -> Lead:
+async def choose(reader: Reader, wanted: Wanted, span: Span, cuts: Sequence[bytes]) -> Lead:
     """Return a lead with few entries, or, where all have many, the one whose entries lie widest apart."""
-    leads = [each async for each in _leads(connection, wanted)]
+    leads = [each async for each in _leads(reader, wanted)]
     if len(leads) == 1:
         return leads[0]
     ascending = wanted.query.ascending
@@ -110,7 +107,7 @@ async def choose(connection: Connection, wanted: Wanted, span: Span, cuts: Seque
     for lead in leads:
         left, last = _SIZED_TO, None
         for window in windows(span, cuts, ascending=ascending):
-            count, last = await edge(connection, lead, window, ascending=ascending, limit=left)
+            count, last = await edge(reader, lead, window, ascending=ascending, limit=left)
             left -= count
             if not left:
                 break
@@ -122,14 +119,11 @@ async def choose(connection: Connection, wanted: Wanted, span: Span, cuts: Seque
     return min(sized, key=lambda each: each[0])[1]
 
 
-async def edge(
-    connection: Connection, lead: Lead, span: Span, *, ascending: bool, limit: int
-) -> tuple[int, bytes | None]:
+async def edge(reader: Reader, lead: Lead, span: Span, *, ascending: bool, limit: int) -> tuple[int, bytes | None]:
     """Return how many entries there are within a span, up to ``limit``, and the id of the last of them."""
     text, bindings = lead.within(span, ascending=ascending, limit=limit)
     back = "desc" if ascending else "asc"
-    ((count, last),) = await rows_of(
-        connection,
+    ((count, last),) = await reader.rows_of(
         f"with l as materialized ({text}) "
         f"select (select count(*) from l), (select id from l order by id {back} limit 1)",
         bindings,
@@ -137,7 +131,7 @@ async def edge(
     return count, last
 
 
-async def _leads(connection: Connection, wanted: Wanted) -> AsyncIterator[Lead]:
+async def _leads(reader: Reader, wanted: Wanted) -> AsyncIterator[Lead]:
     """Yield what the search can start from; the last one is always there."""
     organisation_id = wanted.query.organisation_id
     for aspect in _ASPECTS:
@@ -154,9 +148,9 @@ async def _leads(connection: Connection, wanted: Wanted) -> AsyncIterator[Lead]:
             stretches = [(organisation_id, *each) for each in product(names, wanted.environments)]
         if len(stretches) <= _BRANCHES_MAX:
             yield _of_events(condition, stretches, *answers)
-    async for lead in _of_status(connection, wanted):
+    async for lead in _of_status(reader, wanted):
         yield lead
-    async for lead in _of_destination(connection, wanted):
+    async for lead in _of_destination(reader, wanted):
         yield lead
     dialects = wanted.names.get(Aspect.DIALECT, tuple(str(each) for each in Dialect))
     yield _of_events(
@@ -179,7 +173,7 @@ def _of_deliveries(*branches: Branch, answers: frozenset[Aspect]) -> Lead:
     return Lead(id="d.event_id", branches=branches, answers=answers, repeats=True)
 
 
-async def _of_status(connection: Connection, wanted: Wanted) -> AsyncIterator[Lead]:
+async def _of_status(reader: Reader, wanted: Wanted) -> AsyncIterator[Lead]:
     """Yield where events of the status can be found, others among them, unless there may be too many."""
     status = wanted.query.status
     ours = (wanted.query.organisation_id,)
@@ -192,14 +186,14 @@ async def _of_status(connection: Connection, wanted: Wanted) -> AsyncIterator[Le
     elif status is EventStatus.DELIVERED:
         # These lie in the order of the deliveries, not in that of the events: to be sorted, they must be few.
         delivered = Branch("delivery_history d", "d.organisation_id = ? and d.state = 3", ours)
-        if await _is_small(connection, delivered):
+        if await _is_small(reader, delivered):
             yield _of_deliveries(delivered, answers=_OF_A_STATUS)
     elif status is not None:
         table, condition = _LEADS_OF_STATUS[status]
         yield _of_deliveries(Branch(table, f"d.organisation_id = ?{condition}", ours), answers=_OF_A_STATUS)
 
 
-async def _of_destination(connection: Connection, wanted: Wanted) -> AsyncIterator[Lead]:
+async def _of_destination(reader: Reader, wanted: Wanted) -> AsyncIterator[Lead]:
     """Yield where the events with a delivery to the destination are, unless too many still wait for it."""
     destination_id = wanted.query.destination_id
     if destination_id is None:
@@ -209,12 +203,13 @@ async def _of_destination(connection: Connection, wanted: Wanted) -> AsyncIterat
     # The live table is not in the order of events; what waits for one destination can be sorted while it is little.
     due = Branch("delivery d", "d.destination_id = ? and d.state in (0, 1)", whose)
     blocked = Branch("delivery d", "d.destination_id = ? and d.lane is not null and d.state = 2", whose)
-    if await _is_small(connection, due) and await _is_small(connection, blocked):
+    if await _is_small(reader, due) and await _is_small(reader, blocked):
         # Whose the events are is looked at again: a destination's id alone does not say it.
         yield _of_deliveries(sent, due, blocked, answers=frozenset())
 
 
-async def _is_small(connection: Connection, branch: Branch) -> bool:
-    text = f"select count(*) from (select 1 from {branch.tables} where {branch.condition} limit ?) as entries"
-    ((count,),) = await rows_of(connection, text, (*branch.bindings, _SIZED_TO))
+async def _is_small(reader: Reader, branch: Branch) -> bool:
+    entries = f"select 1 from {branch.tables} where {branch.condition}{SPELLING.of_part} limit ?"
+    text = f"select count(*) from ({entries}) as entries"
+    ((count,),) = await reader.rows_of(text, (*branch.bindings, _SIZED_TO))
     return bool(count < _SIZED_TO)

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 from tocsin.core.event import Event
 from tocsin.core.identifiers import first_id_at
-from tocsin.engine.postgres.sql import Connection, lock_gate, write_rows
+from tocsin.engine.postgres.sql import Connection, lock_gate, write_at_once
 
-SETTLED_MS = 3_600_000
-"""How old an event is before a run holds it: no store takes that long, and no two clocks differ that much."""
+SETTLED_MS = 600_000
+"""How old an event is before a run holds it; what is younger is looked at by each search anew, so this is short."""
+
+OPEN_MAX_S = SETTLED_MS / 4000
+"""While a transaction that writes is open for longer, no run is written down: it may store an event within one. From
+here to half of the above is what clocks may differ by, and what an event may wait for its transaction."""
 
 GATE = "runs"
 
@@ -24,4 +28,4 @@ async def cut(connection: Connection, events: Sequence[Event], now_ms: int) -> N
     fallen = [(event.organisation_id, event.type, event.id) for event in events if event.id < oldest]
     if fallen:
         await lock_gate(connection, GATE)
-        await write_rows(connection, "cut_runs", fallen)
+        await write_at_once(connection, "cut_runs", fallen)

@@ -1,4 +1,4 @@
-"""Rowing what became of leased deliveries, and cancelling what a replay takes the place of."""
+"""Recording what became of leased deliveries, and cancelling what a replay takes the place of."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 from tocsin.core.delivery import Attempt, DeliveryState
 from tocsin.core.identifiers import DeliveryId, bucket_of
+from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine.codec import STATE_CODES, attempt_body
 from tocsin.engine.postgres import lanes
-from tocsin.engine.postgres.sql import Connection, Row, by_ids, columns, fetch, fetch_by_rows, write_rows
+from tocsin.engine.postgres.sql import Connection, Row, fetch_by_ids, fetch_by_rows, write_at_once, write_rows
 from tocsin.engine.rows import Finished, Settlement
 
 _CANCELLED = STATE_CODES[DeliveryState.CANCELLED]
@@ -21,7 +22,7 @@ _LeaseKey = tuple[DeliveryId, int]
 async def settle(
     connection: Connection, settlements: Sequence[Settlement], *, now_ms: int, in_doubt: bool
 ) -> list[bool]:
-    """Row the attempts; move what is finished to the history, make the rest due again.
+    """Record the attempts; move what is finished to the history, make the rest due again.
 
     A lease counts once: whatever else a batch says of it comes too late.
 
@@ -65,9 +66,9 @@ class _Batch:
         self._standing = {(row[0], row[1]): row for row in await fetch_by_rows(connection, "lock_leased", keys)}
         over = [each for each in ending if _key(each) in self._standing]
         await write_rows(connection, "drop_deliveries", [_place(each) for each in over])
-        await write_rows(connection, "insert_history", [self._history_row(each) for each in over])
+        await write_at_once(connection, "insert_history", [self._history_row(each) for each in over])
         await write_rows(connection, "put_off_deliveries", self._put_off())
-        await write_rows(connection, "keep_posted", self._posted(over))
+        await write_at_once(connection, "keep_posted", self._posted(over))
         verdicts = await self._record()
         await lanes.leave(connection, freed, self._now_ms)
         return verdicts
@@ -98,7 +99,7 @@ class _Batch:
             if attempt is None or attempt.remote_id is None or row[6] is None or each.then != _DELIVERED:
                 continue
             rows[row[5], row[6]] = (
-                lanes.lane_bucket(row[5], row[6]),
+                lane_bucket(row[6]),
                 row[5],
                 row[6],
                 row[3],
@@ -119,14 +120,14 @@ class _Batch:
                 numbered.append((each, 0 if row is None else row[2] + 1))
         late = {each.lease.delivery_id for each, number in numbered if number == 0}
         existing = (
-            {row[0] for row in await fetch(self._connection, "existing_deliveries", *by_ids(late))} if late else set()
+            {row[0] for row in await fetch_by_ids(self._connection, "existing_deliveries", late)} if late else set()
         )
         rows = [
             (*_place(each), number, attempt_body(each.attempt))
             for each, number in numbered
             if each.attempt is not None and (number or each.lease.delivery_id in existing)
         ]
-        await write_rows(self._connection, "insert_attempts", rows)
+        await write_at_once(self._connection, "insert_attempts", rows)
         return verdicts
 
 
@@ -160,20 +161,22 @@ async def _done_before(
     return done
 
 
-async def cancel_waiting(connection: Connection, replayed: Sequence[tuple[bytes, bytes]], *, now_ms: int) -> None:
+async def cancel_waiting(
+    connection: Connection, replayed: Sequence[tuple[int, bytes, bytes]], *, now_ms: int
+) -> None:
     """Cancel what events still have waiting; what is being sent right now runs its course.
 
     Args:
-        replayed: ids of events, each with its organisation's.
+        replayed: buckets and ids of events, each with its organisation's.
     """
     if replayed:
-        await bury(connection, await fetch(connection, "take_waiting_of_events", *columns(replayed)), now_ms)
+        await bury(connection, await fetch_by_rows(connection, "take_waiting_of_events", replayed), now_ms)
 
 
 async def bury(connection: Connection, rows: Sequence[Row], now_ms: int) -> None:
     """Move deliveries that were taken out of the queue into the history, cancelled."""
     history = [(*row[:5], _CANCELLED, now_ms, *row[5:]) for row in rows]
-    await write_rows(connection, "insert_history", history)
+    await write_at_once(connection, "insert_history", history)
     freed = {(row[4], row[7]) for row in rows if row[7] is not None}
     await lanes.lock(connection, freed)
     await lanes.leave(connection, freed, now_ms)

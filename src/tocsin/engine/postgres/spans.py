@@ -8,11 +8,10 @@ from collections.abc import Iterable
 import msgspec
 
 from tocsin.core.clock import DAY_MS
-from tocsin.core.identifiers import BUCKETS, created_ms, first_id_at
-from tocsin.engine.postgres.sql import Connection, execute, fetch, first, lock_gate
+from tocsin.core.identifiers import created_ms, first_id_at
+from tocsin.engine.postgres.sql import Connection, execute, fetch, fetch_each_part, first, lock_gate
 
 TABLES = ("event", "delivery_history", "attempt")
-_BUCKETS = list(range(BUCKETS))
 _GATE = "partitions"
 _LOCK_WAIT_MS = 200
 """How long a span's dropping waits for readers; whoever comes meanwhile waits behind it."""
@@ -139,18 +138,21 @@ async def _all(connection: Connection, *, is_dropped: bool) -> list[Span]:
 
 
 async def _is_anything_kept(connection: Connection, span: Span) -> bool:
-    row = await first(connection, "is_anything_kept", *span.ids, _BUCKETS)
-    return row is None or bool(row[0])
+    """Return whether something is under way of an event, or of a delivery, of this span."""
+    item = await first(connection, "is_item_kept", *span.ids)
+    if item is None or item[0]:
+        return True
+    return any(row[0] for row in await fetch_each_part(connection, "is_delivery_kept", *span.ids))
 
 
 async def sweep_dropped(connection: Connection, rows_max: int) -> int:
     """Drop a portion of what hung on the events of dropped spans; return the most that was dropped of one kind."""
     for span in await _all(connection, is_dropped=True):
         swept = [
-            len(await fetch(connection, name, *span.ids, _BUCKETS, rows_max))
+            len(await fetch_each_part(connection, name, *span.ids, rows_max))
             for name in ("transactions_of_span", "replayed_of_span")
         ]
-        if max(swept) == rows_max:
+        if max(swept) >= rows_max:
             return rows_max
         await execute(connection, "forget_span", span.first_ms)
     return 0

@@ -10,7 +10,7 @@ from tocsin.engine.bounds import ScanBounds
 from tocsin.engine.codec import EVENT_COLUMNS, event_of, transaction_of
 from tocsin.engine.listing import TOTAL_MAX
 from tocsin.engine.postgres.payloads import with_data
-from tocsin.engine.postgres.sql import Connection, by_ids, fetch
+from tocsin.engine.postgres.sql import Connection, fetch_by_ids, fetch_each_part
 from tocsin.engine.postgres.unstarted import unstarted
 from tocsin.engine.rows import Page, StandingQuery, StandingRow, TransactionTally
 from tocsin.engine.runs import Found, Listed, Window
@@ -46,13 +46,15 @@ async def _started(connection: Connection, query: StandingQuery, state: Transact
     name = (query.organisation_id, query.tx_key, query.type, query.environment.value, state.value)
     counted = 0
     if query.counted:
-        ((counted,),) = await fetch(connection, "started_total", *name, window.since, window.until, TOTAL_MAX + 1)
-    rows = await fetch(connection, "started", *name, window.start, window.until, window.limit + 1, window.offset)
-    return Listed(ids=[row[0] for row in rows], total=counted)
+        counts = await fetch_each_part(connection, "started_total", *name, window.since, window.until, TOTAL_MAX + 1)
+        counted = sum(row[0] for row in counts)
+    behind = window.offset + window.limit + 1
+    rows = await fetch_each_part(connection, "started", *name, window.start, window.until, behind)
+    return Listed(ids=sorted(row[0] for row in rows)[window.offset : behind], total=counted)
 
 
 async def _rows(connection: Connection, tx_key: str, ids: Sequence[bytes]) -> list[StandingRow]:
-    read = await fetch(connection, "standings", tx_key, *by_ids(ids))
+    read = await fetch_by_ids(connection, "standings", ids, tx_key)
     found = {row[0]: _row(row) for row in read}
     # A transaction may outlive its event by a little.
     return [found[each] for each in ids if each in found]

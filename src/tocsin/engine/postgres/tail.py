@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from tocsin.core.event import Event
 from tocsin.core.identifiers import DestinationId, OrganisationId
 from tocsin.engine.codec import event_of
 from tocsin.engine.payloads import fitting
-from tocsin.engine.postgres.sql import Connection, fetch
+from tocsin.engine.postgres.positions import settled_bound
+from tocsin.engine.postgres.reading import Reader, readers_of
+from tocsin.engine.postgres.sql import Connection, Row, fetch_of_ids
 from tocsin.engine.rows import TailPage
 
 _POSITIONS_MAX = 10_000
@@ -24,6 +29,7 @@ async def tail(
     cursor: int | None,
     limit: int,
     *,
+    back: int,
     organisations: frozenset[OrganisationId] | None,
     with_data: bool,
     with_destinations: bool,
@@ -35,21 +41,29 @@ async def tail(
     events that come before. Such a transaction mostly ends within milliseconds, and who asks is kept waiting for it
     rather than sent away with nothing; a longer one only delays what is told.
     """
-    newest = await _newest(connection, cursor)
+    ends = await _ends(connection, cursor)
+    newest = max((each.newest for each in ends), default=0)
     if cursor is None:
-        return TailPage([], newest)
-    reach = await fetch(connection, "tail_reach", cursor, newest, _POSITIONS_MAX - 1)
-    until = reach[0][0] if reach else newest
+        return TailPage([], await _position_before(ends, newest, back))
+    # Mostly few parts have anything new.
+    readers = [each.reader for each in ends if each.newest > cursor]
+    until = await _until(readers, cursor, newest)
     whose = None if organisations is None else list(organisations)
-    count, is_cut = limit, False
-    if with_data:
-        sizes = await fetch(connection, "tail_sizes", cursor, until, whose, limit)
-        fit, is_cut = fitting(sizes, lambda row: int(row[1]), page_bytes_max)
-        count = len(fit)
-    rows = await fetch(connection, "tail", cursor, until, with_data, whose, count) if count else []
-    events = [event_of(each[1:]) for each in rows]
     # A store that was put back from a copy may end before the cursor.
-    reached = rows[-1][0] if rows and (is_cut or len(rows) == limit) else max(cursor, until)
+    last, reached = until, max(cursor, until)
+    if with_data:
+        sizes = await _in_order(readers, "tail_sizes", cursor, until, whose, limit, limit=limit)
+        fit, is_cut = fitting(sizes, lambda row: int(row[1]), page_bytes_max)
+        last = fit[-1][0] if fit else cursor
+        if is_cut or len(fit) == limit:
+            # Whatever of these events is dropped before it is read, nothing behind them is passed over.
+            reached = last
+    rows = (
+        await _in_order(readers, "tail", cursor, last, with_data, whose, limit, limit=limit) if last > cursor else []
+    )
+    if len(rows) == limit:
+        reached = rows[-1][0]
+    events = [event_of(each[1:]) for each in rows]
     return TailPage(
         events,
         reached,
@@ -59,29 +73,74 @@ async def tail(
     )
 
 
-async def _newest(connection: Connection, cursor: int | None) -> int:
-    """Return the position of the newest event that is safe to be told, 0 where there is none.
+class _End(msgspec.Struct, frozen=True):
+    """The position of a part's newest event that is safe to be told, 0 where there is none."""
 
-    Where something is stored that is not, it looks closer at what that waits for; where nothing is new, it looks
-    again in a moment.
+    reader: Reader
+    newest: int
+
+
+async def _ends(connection: Connection, cursor: int | None) -> list[_End]:
+    """Return where each part ends.
+
+    Where something is stored that is not safe to be told, it looks closer at what that waits for; where nothing is
+    new, it looks again in a moment.
     """
-    newest = 0
+    ends: list[_End] = []
     for pause_s in (*_PAUSES_S, None):
-        ((bound, is_behind),) = await fetch(connection, "tail_bound")
-        if is_behind:
-            ((bound, is_behind),) = await fetch(connection, "tail_bound_of_ours")
-        found = await fetch(connection, "tail_newest", bound)
-        newest = found[0][0] if found else 0
-        if not is_behind or (cursor is not None and newest > cursor) or pause_s is None:
+        ends, is_behind = await _ends_at(connection, await settled_bound(connection))
+        if is_behind and not connection.parts.is_cluster:
+            ends, is_behind = await _ends_at(connection, await settled_bound(connection, closer=True))
+        is_new = cursor is not None and any(each.newest > cursor for each in ends)
+        if not is_behind or is_new or pause_s is None:
             break
         await asyncio.sleep(pause_s)
-    return newest
+    return ends
+
+
+async def _ends_at(connection: Connection, bound: int) -> tuple[list[_End], bool]:
+    """Return where each part ends below a bound, and whether any goes on behind it."""
+    ends: list[_End] = []
+    goes_on = False
+    for reader in readers_of(connection):
+        ((newest, is_behind),) = await reader.fetch("tail_ends", bound)
+        ends.append(_End(reader, newest or 0))
+        goes_on = goes_on or is_behind
+    return ends, goes_on
+
+
+async def _position_before(ends: Sequence[_End], newest: int, back: int) -> int:
+    """Return the position behind which there are so many events up to the newest, 0 where there are no more."""
+    if not back:
+        return newest
+    readers = [each.reader for each in ends]
+    # Of one part only that position is read; all of them may lie in any of several.
+    skipped = back if len(readers) == 1 else 0
+    found = [row[0] for each in readers for row in await each.fetch("tail_back", newest, skipped, back + 1 - skipped)]
+    found.sort(reverse=True)
+    return int(found[back - skipped]) if len(found) > back - skipped else 0
+
+
+async def _until(readers: Sequence[Reader], cursor: int, newest: int) -> int:
+    """Return up to which position a page looks: in each part at its share of the events, and in all as far."""
+    until = newest
+    for reader in readers:
+        reach = await reader.fetch("tail_reach", cursor, newest, max(1, _POSITIONS_MAX // len(readers)) - 1)
+        until = min(until, reach[0][0]) if reach else until
+    return until
+
+
+async def _in_order(readers: Sequence[Reader], name: str, *bindings: Any, limit: int) -> list[Row]:
+    """Return the first rows that a statement gives for the parts, by their positions."""
+    found = [row for each in readers for row in await each.fetch(name, *bindings)]
+    if len(readers) > 1:
+        found.sort(key=lambda row: row[0])
+    return found[:limit]
 
 
 async def _destinations(connection: Connection, events: Sequence[Event]) -> list[frozenset[DestinationId]]:
     """Return where the deliveries of each event go."""
     found: dict[bytes, set[DestinationId]] = {event.id: set() for event in events}
-    if found:
-        for event_id, destination_id in await fetch(connection, "destinations_of_events", list(found)):
-            found[event_id].add(destination_id)
+    for event_id, destination_id in await fetch_of_ids(connection, "destinations_of_events", found):
+        found[event_id].add(destination_id)
     return [frozenset(found[event.id]) for event in events]

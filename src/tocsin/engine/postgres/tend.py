@@ -9,15 +9,13 @@ from typing import Any
 import msgspec
 
 from tocsin.core.errors import Unavailable
-from tocsin.core.identifiers import BUCKETS, bucket_of, first_id_at
+from tocsin.core.identifiers import BUCKETS, first_id_at
 from tocsin.engine.postgres import spans
 from tocsin.engine.postgres.pool import Pool
-from tocsin.engine.postgres.sql import Connection, by_ids, execute, fetch
+from tocsin.engine.postgres.sql import Connection, fetch, fetch_by_ids, fetch_of_ids, fetch_part
 
 _PORTION = 500
 """Rows that are looked at in one transaction."""
-
-_BEHIND_EVERY_ID = b"\xff" * 17
 
 _DEPENDENTS = ("drop_attempts_of_events", "drop_history_of_events")
 _KEYED_DEPENDENTS = ("drop_transactions_of_events", "drop_replayed", "drop_events")
@@ -38,18 +36,21 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a round has come: behind which bucket and id of events, and which id of incidents, it goes on.
+    """How far a round has come, behind which it goes on.
 
     Attributes:
         spans: False once no more spans are to be dropped in this round.
+        events: number of the part, bucket and id.
+        incidents: number of the part, and id.
     """
 
     spans: bool = True
-    events: tuple[int, bytes] = (0, b"")
-    incidents: bytes = b""
+    events: tuple[int, int, bytes] = (0, 0, b"")
+    incidents: tuple[int, bytes] = (0, b"")
 
 
-_END = Place(spans=False, events=(BUCKETS, b""), incidents=_BEHIND_EVERY_ID)
+# There are never more parts than buckets.
+_END = Place(spans=False, events=(BUCKETS, 0, b""), incidents=(BUCKETS, b""))
 
 
 class Portion(msgspec.Struct, frozen=True):
@@ -91,14 +92,19 @@ async def tend(
 
 async def _sweep(connection: Connection, now_ms: int, kept: Kept) -> int:
     """Drop a portion of everything that goes by a time of its own; return the most that was dropped of one kind."""
-    sweeps: list[tuple[Any, ...]] = [("expired_keys", now_ms), ("expired_items", now_ms)]
+    sweeps: list[tuple[Any, ...]] = [("expired_items", now_ms)]
     if kept.jobs_ms is not None:
         sweeps.append(("old_jobs", now_ms - kept.jobs_ms))
     if kept.audit_ms is not None:
         sweeps.append(("old_audit", first_id_at(now_ms - kept.audit_ms)))
+    by_part: list[tuple[Any, ...]] = [("expired_keys", now_ms)]
     if kept.events_ms is not None:
-        sweeps.append(("old_posted", first_id_at(now_ms - kept.events_ms)))
+        by_part.append(("old_posted", first_id_at(now_ms - kept.events_ms)))
     swept = [len(await fetch(connection, *sweep, _PORTION)) for sweep in sweeps]
+    for name, before in by_part:
+        swept += [
+            len(await fetch_part(connection, name, buckets, before, _PORTION)) for buckets in connection.parts.all
+        ]
     return max([*swept, await spans.sweep_dropped(connection, _PORTION)])
 
 
@@ -120,23 +126,35 @@ async def _dropped_a_span(pool: Pool, before_ms: int) -> bool:
         return False
 
 
-async def _drop_events(connection: Connection, after: tuple[int, bytes], before_ms: int) -> tuple[int, bytes]:
-    """Drop the next events that are not kept; return behind which to go on."""
-    old = await fetch(connection, "old_events", *after, first_id_at(before_ms), _PORTION)
+async def _drop_events(
+    connection: Connection, after: tuple[int, int, bytes], before_ms: int
+) -> tuple[int, int, bytes]:
+    """Drop the next events of a part that are not kept; return behind which to go on."""
+    part, *behind = after
+    if part == BUCKETS:
+        return _END.events
+    buckets = connection.parts.all[part]
+    old = await fetch_part(connection, "old_events", buckets, *behind, first_id_at(before_ms), _PORTION)
     ids = [row[1] for row in old]
-    under_way = {row[0] for row in await fetch(connection, "kept_events", ids)}
+    under_way = {row[0] for row in await fetch_of_ids(connection, "events_with_deliveries", ids)}
+    under_way |= {row[0] for row in await fetch(connection, "events_with_items", ids)}
     gone = [each for each in ids if each not in under_way]
-    if gone:
-        for name in _DEPENDENTS:
-            await execute(connection, name, gone)
-        for name in _KEYED_DEPENDENTS:
-            await execute(connection, name, *by_ids(gone))
-    return (old[-1][0], old[-1][1]) if len(old) == _PORTION else _END.events
+    for name in _DEPENDENTS:
+        await fetch_of_ids(connection, name, gone)
+    for name in _KEYED_DEPENDENTS:
+        await fetch_by_ids(connection, name, gone)
+    if len(old) == _PORTION:
+        return part, old[-1][0], old[-1][1]
+    return (part + 1, 0, b"") if part + 1 < len(connection.parts.all) else _END.events
 
 
-async def _drop_incidents(connection: Connection, after: bytes, before_ms: int) -> bytes:
-    old = await fetch(connection, "old_incidents", after, first_id_at(before_ms), _PORTION, before_ms)
-    gone = [row[1] for row in old if not row[2]]
-    if gone:
-        await execute(connection, "drop_incidents", [bucket_of(each) for each in gone], gone)
-    return bytes(old[-1][1]) if len(old) == _PORTION else _BEHIND_EVERY_ID
+async def _drop_incidents(connection: Connection, after: tuple[int, bytes], before_ms: int) -> tuple[int, bytes]:
+    part, behind = after
+    if part == BUCKETS:
+        return _END.incidents
+    buckets = connection.parts.all[part]
+    old = await fetch_part(connection, "old_incidents", buckets, behind, first_id_at(before_ms), _PORTION, before_ms)
+    await fetch_by_ids(connection, "drop_incidents", [row[1] for row in old if not row[2]])
+    if len(old) == _PORTION:
+        return part, old[-1][1]
+    return (part + 1, b"") if part + 1 < len(connection.parts.all) else _END.incidents

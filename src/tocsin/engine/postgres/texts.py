@@ -14,6 +14,9 @@ _HELD = {"\0": _SIGN * 2, _SIGN: f"{_SIGN}\x02"}
 _TOLD = {written: text for text, written in _HELD.items()}
 _WRITTEN = re.compile("\x01[\x01\x02]")
 _RARE = re.compile("[\0\x01]")
+_MANY = (list, tuple)
+_TEXTLESS = (bytes, int, type(None))
+"""What most bindings are: it is looked for first."""
 
 
 def held(text: str) -> str:
@@ -40,7 +43,9 @@ def held_value(value: Any) -> Any:
     """Return a binding whose texts are as they are stored; a list's too."""
     if isinstance(value, str):
         return held(value)
-    return [held_value(each) for each in value] if isinstance(value, list | tuple) else value
+    if not isinstance(value, _MANY):
+        return value
+    return [each if isinstance(each, _TEXTLESS) else held_value(each) for each in value]
 
 
 def told_row(row: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from tocsin.core.identifiers import bucket_of
 from tocsin.core.transaction import Transaction, TransactionRefusal
 from tocsin.engine.codec import transaction_of, transaction_row
-from tocsin.engine.postgres.sql import Connection, by_ids, fetch, fetch_by_rows, write_rows
+from tocsin.engine.postgres.sql import Connection, fetch_by_ids, fetch_by_rows, write_at_once
 from tocsin.engine.rows import TransactionStep
 from tocsin.engine.stepping import moved, wants_output
 
@@ -17,7 +17,7 @@ async def transact(
     connection: Connection, steps: Sequence[TransactionStep]
 ) -> list[Transaction | TransactionRefusal]:
     """Move each transaction in turn; the events are locked, so that racing steps come one after another."""
-    rows = await fetch(connection, "lock_events", *by_ids({step.event_id for step in steps}))
+    rows = await fetch_by_ids(connection, "lock_events", {step.event_id for step in steps})
     events = {row[0]: row for row in rows}
     asked: dict[tuple[bytes, str], tuple[int, bytes, str, bool]] = {}
     for step in steps:
@@ -42,5 +42,5 @@ async def transact(
             found[key] = result
             saved[key] = transaction_row(result, step.environment)
         results.append(result)
-    await write_rows(connection, "save_transactions", list(saved.values()))
+    await write_at_once(connection, "save_transactions", list(saved.values()))
     return results

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from heapq import heapify, heappop, heapreplace
 from typing import Any
 
 from tocsin.core.errors import Unavailable
 from tocsin.core.identifiers import first_id_at
 from tocsin.engine.listing import TOTAL_MAX
-from tocsin.engine.postgres.runs import GATE, SETTLED_MS
-from tocsin.engine.postgres.sql import Connection, Row, fetch, lock_gate
+from tocsin.engine.postgres.positions import settled_bound
+from tocsin.engine.postgres.reading import Reader, readers_of
+from tocsin.engine.postgres.runs import GATE, OPEN_MAX_S, SETTLED_MS
+from tocsin.engine.postgres.sql import Connection, Row, fetch, fetch_each_part, lock_gate
 from tocsin.engine.rows import StandingQuery
 from tocsin.engine.runs import LEARNT_MAX, Lesson, Listed, Run, Streak, Window
 
 _PORTION = 500
-"""Rows read at once."""
+"""Rows read at once; of several parts each gives its share of them, but no fewer than ``_PORTION_MIN``."""
+
+_PORTION_MIN = 50
 
 
 class Halted(Unavailable):
@@ -43,7 +48,8 @@ async def unstarted(
     Raises:
         Halted: it took too long.
     """
-    ((seen_seq, _),) = await fetch(connection, "tail_bound")
+    # Before anything is read: what lies below can be seen from here on, on every node.
+    seen_seq = await settled_bound(connection)
     walk = _Walk(connection, query, now_ms, deadline_s=time.monotonic() + time_max_s)
     try:
         total, page = await _counted(walk, window) if query.counted else (0, [])
@@ -82,17 +88,21 @@ async def _page(walk: _Walk, window: Window) -> list[bytes]:
     return page
 
 
-async def learn(connection: Connection, lesson: Lesson) -> None:
+async def learn(connection: Connection, lesson: Lesson, *, open_max_s: float = OPEN_MAX_S) -> None:
     """Remember the runs, but for those in which an event was stored since they were found.
 
     Args:
         connection: in a transaction. Whoever stores an event that is as old as a run holds the same gate, so that it
             is either seen here, or sees the run and cuts it.
+        open_max_s: where a transaction has been under way for longer, nothing is remembered.
     """
     await lock_gate(connection, GATE)
+    ((is_late,),) = await fetch(connection, "is_one_open_for", open_max_s)
+    if is_late:
+        return
     for first_id, end_id in lesson.runs:
-        ((came,),) = await fetch(connection, "came_since", lesson.seen_seq, *lesson.name, first_id, end_id)
-        if came:
+        came = await fetch_each_part(connection, "came_since", lesson.seen_seq, *lesson.name, first_id, end_id)
+        if any(row[0] for row in came):
             continue
         within = await fetch(connection, "take_runs_within", *lesson.name, first_id, end_id)
         ends = [end_id, *(row[0] for row in within)]
@@ -108,6 +118,8 @@ class _Walk:
 
     def __init__(self, connection: Connection, query: StandingQuery, now_ms: int, *, deadline_s: float) -> None:
         self._connection = connection
+        self._readers = readers_of(connection)
+        self._portion = max(_PORTION_MIN, _PORTION // len(self._readers))
         self._name = (query.organisation_id, query.tx_key, query.type, query.environment.value)
         self._now_ms = now_ms
         self._deadline_s = deadline_s
@@ -150,6 +162,7 @@ class _Walk:
             async for first_id, end_id in runs:
                 async with aclosing(self._events("looked_at", position, first_id)) as looked_at:
                     async for event_id, started in looked_at:
+                        self._has_moved = True
                         if started:
                             self._streak.add(event_id)
                             continue
@@ -162,7 +175,8 @@ class _Walk:
     async def _runs(self, start: bytes, end: bytes) -> AsyncGenerator[Run, None]:
         """Give the known runs in order, one of them perhaps again, and at last the end."""
         while True:
-            found = await self._portion("runs_of", start, end)
+            self._check_time()
+            found = await fetch(self._connection, "runs_of", *self._name, start, end, _PORTION)
             for first_id, end_id in found:
                 yield first_id, end_id
             if len(found) < _PORTION:
@@ -171,22 +185,42 @@ class _Walk:
             start = found[-1][1]
 
     async def _events(self, name: str, start: bytes, end: bytes, *more: Any) -> AsyncGenerator[Row, None]:
-        """Give a statement's rows, each of which begins with an event's id."""
+        """Give a statement's rows in the order of the events' ids, with which they begin."""
+        async with AsyncExitStack() as streams:
+            heads: list[tuple[bytes, int, Row, AsyncGenerator[Row, None]]] = []
+            for place, reader in enumerate(self._readers):
+                stream = self._of_part(reader, name, start, end, *more)
+                await streams.enter_async_context(aclosing(stream))
+                row = await anext(stream, None)
+                if row is not None:
+                    heads.append((row[0], place, row, stream))
+            heapify(heads)
+            while heads:
+                _, place, row, stream = heads[0]
+                yield row
+                following = await anext(stream, None)
+                if following is None:
+                    heappop(heads)
+                else:
+                    heapreplace(heads, (following[0], place, following, stream))
+
+    async def _of_part(
+        self, reader: Reader, name: str, start: bytes, end: bytes, *more: Any
+    ) -> AsyncGenerator[Row, None]:
+        """Give a statement's rows of one part."""
         while start < end:
-            found = await self._portion(name, start, end, *more)
+            self._check_time()
+            found = await reader.fetch(name, *self._name, start, end, self._portion, *more)
             for row in found:
                 yield row
-            if len(found) < _PORTION:
+            if len(found) < self._portion:
                 return
             start = found[-1][0] + b"\0"
 
-    async def _portion(self, name: str, start: bytes, end: bytes, *more: Any) -> list[Row]:
+    def _check_time(self) -> None:
         # Some events are looked at whatever the time, so that whoever comes again comes further.
         if self._has_moved and time.monotonic() > self._deadline_s:
             raise _Late
-        found = await fetch(self._connection, name, *self._name, start, end, _PORTION, *more)
-        self._has_moved = self._has_moved or (name == "looked_at" and bool(found))
-        return found
 
     def _end_streak(self) -> None:
         streak, self._streak = self._streak, Streak()

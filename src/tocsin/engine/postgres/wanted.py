@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from tocsin.core.glob import is_glob
 from tocsin.core.spelling import spellings
 from tocsin.engine.postgres.listings import SPELLING
-from tocsin.engine.postgres.reading import rows_of
-from tocsin.engine.postgres.sql import Connection
+from tocsin.engine.postgres.reading import Reader
 from tocsin.engine.rows import EventQuery
 from tocsin.engine.wanted import (
     NAMES_MAX,
@@ -26,13 +25,13 @@ from tocsin.engine.wanted import (
 )
 
 
-async def prepare(connection: Connection, query: EventQuery) -> Wanted:
-    """Return the query made ready; looks up which names there are for a pattern."""
+async def prepare(reader: Reader, query: EventQuery) -> Wanted:
+    """Return the query made ready for one part; looks up which names there are for a pattern."""
     assert query.filter.where is None
     names = names_given(query)
     patterns: dict[Aspect, tuple[str, ...]] = {}
     for aspect, globs in globs_given(query).items():
-        known = await _names_of(connection, aspect, query.organisation_id, globs)
+        known = await _names_of(reader, aspect, query.organisation_id, globs)
         if known is None:
             patterns[aspect] = globs
         else:
@@ -48,7 +47,7 @@ async def prepare(connection: Connection, query: EventQuery) -> Wanted:
 
 
 async def _names_of(
-    connection: Connection, aspect: Aspect, organisation_id: bytes, patterns: Sequence[str]
+    reader: Reader, aspect: Aspect, organisation_id: bytes, patterns: Sequence[str]
 ) -> tuple[str, ...] | None:
     """Return the names that the patterns mean; None where there are too many to look at."""
     found: dict[str, None] = {}
@@ -56,7 +55,7 @@ async def _names_of(
         if not is_glob(pattern):
             found[pattern] = None
             continue
-        names = await _names_between(connection, aspect, organisation_id, *beginnings(pattern))
+        names = await _names_between(reader, aspect, organisation_id, *beginnings(pattern))
         if len(names) > NAMES_MAX:
             return None
         found.update(dict.fromkeys(matching([pattern], names)))
@@ -64,21 +63,24 @@ async def _names_of(
 
 
 async def _names_between(
-    connection: Connection, aspect: Aspect, organisation_id: bytes, low: str, high: str | None
+    reader: Reader, aspect: Aspect, organisation_id: bytes, low: str, high: str | None
 ) -> list[str]:
     """Return the distinct names from ``low`` up to, not including, ``high``, and one more than may be looked at.
 
     A loose index scan: one probe of each partition for each name.
     """
     end, ends = ("", ()) if high is None else (f" and {aspect} < ?", (high,))
-    probe = f"select {aspect} from event where organisation_id = ? and {aspect} {{}} ?{end} order by {aspect} limit 1"
+    probe = (
+        f"select {aspect} from event where bucket = any($part) and organisation_id = ? "
+        f"and {aspect} {{}} ?{end} order by {aspect} limit 1"
+    )
     text = (
         f"with recursive found (name) as (({probe.format('>=')}) union all "
         f"select ({probe.format('>').replace('> ?', '> found.name')}) from found where found.name is not null) "
         "select name from found where name is not null limit ?"
     )
     bindings = (organisation_id, low, *ends, organisation_id, *ends, NAMES_MAX + 1)
-    return [row[0] for row in await rows_of(connection, text, bindings)]
+    return [row[0] for row in await reader.rows_of(text, bindings)]
 
 
 # -- conditions --------------------------------------------------------------------------------------------
@@ -134,6 +136,7 @@ def _text_condition(text: str) -> Condition:
 # The offsets keep the planner from going through a whole table instead of looking at one event after another.
 _REPLAYED = f"exists (select 1 from {SPELLING.replayed.format(id='e.id')})"
 _DESTINATION = (
-    "(exists (select 1 from delivery_history where destination_id = ? and event_id = e.id offset 0) "
-    "or exists (select 1 from delivery where event_id = e.id and destination_id = ? offset 0))"
+    "(exists (select 1 from delivery_history where destination_id = ? and event_id = e.id"
+    f"{SPELLING.of_part} offset 0) "
+    f"or exists (select 1 from delivery where event_id = e.id and destination_id = ?{SPELLING.of_part} offset 0))"
 )

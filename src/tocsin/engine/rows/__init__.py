@@ -10,6 +10,7 @@ from tocsin.engine.rows.catalog import (
     Note,
     Remove,
     Save,
+    Unchanged,
 )
 from tocsin.engine.rows.jobs import JobQuery, JobResult, SaveJob
 from tocsin.engine.rows.mailboxes import (
@@ -43,6 +44,7 @@ from tocsin.engine.rows.queries import (
 from tocsin.engine.rows.store import (
     Durability,
     EngineRefused,
+    Hint,
     Info,
     Measures,
     QueueDepth,
@@ -92,6 +94,7 @@ __all__ = [
     "EventQuery",
     "EventRow",
     "Finished",
+    "Hint",
     "Hurry",
     "IncidentQuery",
     "IncidentRefused",
@@ -129,5 +132,6 @@ __all__ = [
     "TransactionRow",
     "TransactionStep",
     "TransactionTally",
+    "Unchanged",
     "Unsubscribe",
 ]

@@ -9,9 +9,9 @@ import msgspec
 from tocsin.core.audit import AuditRecord
 from tocsin.core.destination import Destination
 from tocsin.core.identifiers import DestinationId, OrganisationId
-from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, ServiceKey
+from tocsin.core.organisation import ApiKey, Category, Channel, KeyMark, Organisation, ServiceKey
 
-Entity = Organisation | ApiKey | ServiceKey | Channel | Category | Destination
+Entity = Organisation | ApiKey | ServiceKey | Channel | Category | Destination | KeyMark
 """What the catalog holds: few, read all the time, kept in memory by every process."""
 
 
@@ -54,7 +54,18 @@ class Note(msgspec.Struct, frozen=True):
     record: AuditRecord
 
 
-CatalogOp = Save | Remove | Hurry | Note
+class Unchanged(msgspec.Struct, frozen=True):
+    """Go on only if nothing of a kind was saved or removed in an organisation after a revision.
+
+    It stands before what was decided by all that the organisation has of the kind.
+    """
+
+    kind: type[Entity]
+    organisation_id: OrganisationId
+    revision: int
+
+
+CatalogOp = Save | Remove | Hurry | Note | Unchanged
 
 
 class CatalogResult(StrEnum):
@@ -64,6 +75,8 @@ class CatalogResult(StrEnum):
     NAME_TAKEN = "name_taken"
     CHANGED_MEANWHILE = "changed_meanwhile"
     NOT_FOUND = "not_found"
+    STALE = "stale"
+    """Something was changed by which the list had been decided."""
     SKIPPED = "skipped"
     """Another op of the list was refused."""
 

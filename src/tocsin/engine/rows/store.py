@@ -28,6 +28,15 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     durability: Durability
 
 
+class Hint(StrEnum):
+    """What there may be something new of."""
+
+    WORK = "work"
+    """Deliveries to be claimed."""
+    CATALOG = "catalog"
+    """Entities of the catalog."""
+
+
 class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """How much is live for one destination.
 

@@ -1,5 +1,6 @@
 -- What the PostgreSQL engine writes. Many rows go in as one array for each column; every row by id goes with its bucket.
 -- Where a statement locks rows of several, they come in one order everywhere, so that two transactions seldom lock crosswise.
+-- "bucket = any($part)" keeps to the rows of one part; engine/postgres/sql.py says when it is there.
 
 -- ===== the store =====
 
@@ -40,46 +41,51 @@ on conflict (bucket, destination_id, lane) do update set lane = excluded.lane
 select wanted.destination_id, wanted.lane
 from unnest($1::smallint[], $2::bytea[], $3::bytea[]) as wanted(bucket, destination_id, lane)
 cross join lateral (
-  select 1 from delivery where delivery.destination_id = wanted.destination_id and delivery.lane = wanted.lane limit 1
+  select 1 from delivery
+  where delivery.bucket = any($part) and delivery.destination_id = wanted.destination_id and delivery.lane = wanted.lane
+  limit 1
 ) as live
 
 -- name: drop_idle_lanes
 delete from lane using unnest($1::smallint[], $2::bytea[], $3::bytea[]) as left_(bucket, destination_id, lane)
-where lane.bucket = left_.bucket and lane.destination_id = left_.destination_id and lane.lane = left_.lane
+where lane.bucket = any($part)
+  and lane.bucket = left_.bucket and lane.destination_id = left_.destination_id and lane.lane = left_.lane
   and not exists (
-    select 1 from delivery where delivery.destination_id = left_.destination_id and delivery.lane = left_.lane
+    select 1 from delivery
+    where delivery.bucket = any($part) and delivery.destination_id = left_.destination_id and delivery.lane = left_.lane
   )
 
 -- name: claim_keys
--- Whoever comes second waits here for the first; a key past its time counts as new. Returns the keys that are ours now.
+-- Whoever comes second waits here for the first. Returns the keys that nobody had.
 insert into idempotency (bucket, digest, event_id, fingerprint, expires_ms)
 select bucket, digest, event_id, fingerprint, expires_ms
 from unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bigint[])
   as claimed(bucket, digest, event_id, fingerprint, expires_ms)
 order by bucket, digest
-on conflict (bucket, digest) do update
-set event_id = excluded.event_id, fingerprint = excluded.fingerprint, expires_ms = excluded.expires_ms
-where idempotency.expires_ms <= $6
+on conflict (bucket, digest) do nothing
 returning digest
 
 -- name: known_keys
-select digest, event_id, fingerprint
+-- Locked, so that none of them is swept before the end of the transaction.
+select digest, event_id, fingerprint, expires_ms
 from unnest($1::smallint[], $2::bytea[]) as wanted(bucket, digest) join idempotency using (bucket, digest)
+where idempotency.bucket = any($part)
+order by bucket, digest for update of idempotency
 
 -- name: mend_keys
 update idempotency
 set event_id = mended.event_id, fingerprint = mended.fingerprint, expires_ms = mended.expires_ms
 from unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bigint[])
   as mended(bucket, digest, event_id, fingerprint, expires_ms)
-where idempotency.bucket = mended.bucket and idempotency.digest = mended.digest
+where idempotency.bucket = any($part) and idempotency.bucket = mended.bucket and idempotency.digest = mended.digest
 
 -- name: drop_keys
 delete from idempotency using unnest($1::smallint[], $2::bytea[]) as dropped(bucket, digest)
-where idempotency.bucket = dropped.bucket and idempotency.digest = dropped.digest
+where idempotency.bucket = any($part) and idempotency.bucket = dropped.bucket and idempotency.digest = dropped.digest
 
 -- name: incidents_to_move
 select id, body from incident
-where (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))
+where bucket = any($part) and (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))
 order by bucket, id for update
 
 -- name: save_incidents
@@ -126,22 +132,31 @@ from store, unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::by
 
 -- name: stored_events
 select id, incident_state from unnest($1::smallint[], $2::bytea[]) as wanted(bucket, id) join event using (bucket, id)
+where event.bucket = any($part)
 
 -- name: leases_at_accept
 -- Which deliveries still have the lease that they were stored with.
 select id from unnest($1::smallint[], $2::bytea[], $3::bigint[]) as wanted(bucket, id, due_ms)
-join delivery using (bucket, id, due_ms) where state = 1 and lease = 1
+join delivery using (bucket, id, due_ms) where delivery.bucket = any($part) and state = 1 and lease = 1
+
+-- name: events_replayed
+-- Those of the events that are there, as rows of mark_replayed.
+select bucket, id, by_event_id, organisation_id
+from unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) as wanted(bucket, id, by_event_id, organisation_id)
+join event using (bucket, id, organisation_id)
+where event.bucket = any($part)
 
 -- name: mark_replayed
 insert into replayed (bucket, event_id, by_event_id, organisation_id)
-select event.bucket, event.id, wanted.by_event_id, event.organisation_id
-from unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) as wanted(bucket, id, by_event_id, organisation_id)
-join event using (bucket, id, organisation_id)
-order by event.bucket, event.id
+select bucket, event_id, by_event_id, organisation_id
+from unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[])
+  as marked(bucket, event_id, by_event_id, organisation_id)
+order by bucket, event_id
 on conflict (bucket, event_id) do update set by_event_id = excluded.by_event_id
 
 -- name: waiting_lanes_of_events
-select distinct destination_id, lane from delivery where event_id = any($1::bytea[]) and state in (0, 2)
+select distinct destination_id, lane from delivery
+where bucket = any($part) and event_id = any($1::bytea[]) and state in (0, 2)
 
 -- name: fill_mailboxes
 -- One item for each device that subscribes to the channel; the event's id serves as the item's.
@@ -171,17 +186,21 @@ where consumer_run.organisation_id = cut.organisation_id and consumer_run.event_
 -- name: longest_due
 -- A loose index scan: two probes for each destination that has live deliveries, however many those are.
 with recursive found (id) as (
-  (select destination_id from delivery where state in (0, 1) order by destination_id limit 1)
+  (
+    select destination_id from delivery where bucket = any($part) and state in (0, 1)
+    order by destination_id limit 1
+  )
   union all
   select (
-    select destination_id from delivery where state in (0, 1) and destination_id > found.id
+    select destination_id from delivery where bucket = any($part) and state in (0, 1) and destination_id > found.id
     order by destination_id limit 1
   )
   from found where found.id is not null
 )
 select id, due_ms from (
   select id, (
-    select due_ms from delivery where destination_id = found.id and state in (0, 1) order by due_ms limit 1
+    select due_ms from delivery where bucket = any($part) and destination_id = found.id and state in (0, 1)
+    order by due_ms limit 1
   ) as due_ms
   from found where id is not null
 ) as head
@@ -193,33 +212,53 @@ order by due_ms, id limit $3
 select wanted.id, turn.bucket, turn.id, turn.due_ms
 from unnest($1::bytea[]) as wanted(id) cross join lateral (
   select bucket, id, due_ms from delivery
-  where destination_id = wanted.id and state in (0, 1) and due_ms <= $2
+  where bucket = any($part) and destination_id = wanted.id and state in (0, 1) and due_ms <= $2
   order by due_ms, id limit $3
+  for update skip locked
+) as turn
+
+-- name: next_of_destinations
+-- The same, but not held: they are another's as well.
+select wanted.id, turn.bucket, turn.id, turn.due_ms
+from unnest($1::bytea[]) as wanted(id) cross join lateral (
+  select bucket, id, due_ms from delivery
+  where bucket = any($part) and destination_id = wanted.id and state in (0, 1) and due_ms <= $2
+  order by due_ms, id limit $3
+) as turn
+
+-- name: shares_of_destinations
+-- The longest due, of each destination as many as it is to have here; what another claims at this moment is passed over.
+select wanted.id, turn.bucket, turn.id, turn.due_ms
+from unnest($1::bytea[], $2::integer[]) as wanted(id, share) cross join lateral (
+  select bucket, id, due_ms from delivery
+  where bucket = any($part) and destination_id = wanted.id and state in (0, 1) and due_ms <= $3
+  order by due_ms, id limit wanted.share
   for update skip locked
 ) as turn
 
 -- name: lease_deliveries
 update delivery set state = 1, lease = lease + 1, due_ms = $3
 from unnest($1::smallint[], $2::bytea[]) as chosen(bucket, id)
-where delivery.bucket = chosen.bucket and delivery.id = chosen.id
+where delivery.bucket = any($part) and delivery.bucket = chosen.bucket and delivery.id = chosen.id
 returning delivery.id, event_id, destination_id, lease, attempts, lane, retries_from
 
 -- name: claimed_events
 select id, organisation_id, dialect, source, type, subject, severity, environment, time_ms, data, extension,
   incident_state, replay_of
 from unnest($1::smallint[], $2::bytea[]) as wanted(bucket, id) join event using (bucket, id)
+where event.bucket = any($part)
 
 -- name: lock_leased
 -- The deliveries whose leases still stand, held until the end of the transaction.
 select id, lease, attempts, organisation_id, event_id, destination_id, lane, status_code, duration_ms, error
 from unnest($1::smallint[], $2::bytea[], $3::bigint[]) as said(bucket, id, lease)
 join delivery using (bucket, id, lease)
-where delivery.state + 0 = 1
+where delivery.bucket = any($part) and delivery.state + 0 = 1
 order by bucket, id for update of delivery
 
 -- name: drop_deliveries
 delete from delivery using unnest($1::smallint[], $2::bytea[]) as dropped(bucket, id)
-where delivery.bucket = dropped.bucket and delivery.id = dropped.id
+where delivery.bucket = any($part) and delivery.bucket = dropped.bucket and delivery.id = dropped.id
 
 -- name: insert_history
 insert into delivery_history (bucket, id, organisation_id, event_id, destination_id, state, settled_ms, lease, attempts,
@@ -233,7 +272,7 @@ set state = 0, due_ms = tried.due_ms, attempts = tried.attempts, status_code = t
   duration_ms = tried.duration_ms, error = tried.error
 from unnest($1::smallint[], $2::bytea[], $3::bigint[], $4::integer[], $5::integer[], $6::bigint[], $7::text[])
   as tried(bucket, id, due_ms, attempts, status_code, duration_ms, error)
-where delivery.bucket = tried.bucket and delivery.id = tried.id
+where delivery.bucket = any($part) and delivery.bucket = tried.bucket and delivery.id = tried.id
 
 -- name: insert_attempts
 insert into attempt (bucket, delivery_id, number, body)
@@ -246,15 +285,16 @@ order by at
 select delivery_id, body, max(number)
 from unnest($1::smallint[], $2::bytea[], $3::bytea[]) as wanted(bucket, delivery_id, body)
 join attempt using (bucket, delivery_id, body)
+where attempt.bucket = any($part)
 group by delivery_id, body
 
 -- name: freed_already
 -- What was settled without an attempt.
 select id from unnest($1::smallint[], $2::bytea[], $3::bigint[]) as wanted(bucket, id, lease)
-join delivery using (bucket, id, lease) where state = 0
+join delivery using (bucket, id, lease) where delivery.bucket = any($part) and state = 0
 union all
 select id from unnest($1::smallint[], $2::bytea[], $3::bigint[]) as wanted(bucket, id, lease)
-join delivery_history using (bucket, id, lease)
+join delivery_history using (bucket, id, lease) where delivery_history.bucket = any($part)
 
 -- name: keep_posted
 insert into posted (bucket, destination_id, lane, organisation_id, event_id, remote_id)
@@ -271,15 +311,15 @@ from (
   from unnest($1::smallint[], $2::bytea[], $3::bytea[]) as freed(bucket, destination_id, lane)
   cross join lateral (
     select bucket, id from delivery
-    where destination_id = freed.destination_id and lane = freed.lane and state = 2
+    where bucket = any($part) and destination_id = freed.destination_id and lane = freed.lane and state = 2
     order by place, id limit 1
   ) as head
   where not exists (
     select 1 from delivery
-    where destination_id = freed.destination_id and lane = freed.lane and state in (0, 1)
+    where bucket = any($part) and destination_id = freed.destination_id and lane = freed.lane and state in (0, 1)
   )
 ) as promoted
-where delivery.bucket = promoted.bucket and delivery.id = promoted.id
+where delivery.bucket = any($part) and delivery.bucket = promoted.bucket and delivery.id = promoted.id
 
 -- name: lane_of_delivery
 select destination_id, lane from delivery where bucket = $1 and id = $2 and organisation_id = $3
@@ -292,18 +332,21 @@ returning bucket, id, organisation_id, event_id, destination_id, lease, attempts
 
 -- name: take_waiting_of_events
 delete from delivery
-where (event_id, organisation_id) in (select * from unnest($1::bytea[], $2::bytea[])) and state in (0, 2)
+where bucket = any($part) and state in (0, 2) and (event_id, organisation_id) in (
+  select event_id, organisation_id
+  from unnest($1::smallint[], $2::bytea[], $3::bytea[]) as replayed(bucket, event_id, organisation_id)
+)
 returning bucket, id, organisation_id, event_id, destination_id, lease, attempts, lane, status_code, duration_ms, error
 
 -- name: live_state
 select state from delivery where bucket = $1 and id = $2 and organisation_id = $3 for update
 
 -- name: hurry_destination
-update delivery set due_ms = 0 where destination_id = $1 and state in (0, 1) and state = 0
+update delivery set due_ms = 0 where bucket = any($part) and destination_id = $1 and state in (0, 1) and state = 0
 
 -- name: release_held
 update delivery set due_ms = $1
-where destination_id = $2 and due_ms = $3 and state in (0, 1) and state = 0 and organisation_id = $4
+where bucket = any($part) and destination_id = $2 and due_ms = $3 and state in (0, 1) and state = 0 and organisation_id = $4
 
 -- name: hurry_delivery
 update delivery set due_ms = least(due_ms, $3::bigint) where bucket = $1 and id = $2 and state = 0
@@ -326,21 +369,24 @@ select seq from event where bucket = $1 and id = $2 and organisation_id = $3 for
 
 -- name: existing_deliveries
 select id from unnest($1::smallint[], $2::bytea[]) as wanted(bucket, id) join delivery using (bucket, id)
+where delivery.bucket = any($part)
 union all
 select id from unnest($1::smallint[], $2::bytea[]) as wanted(bucket, id) join delivery_history using (bucket, id)
+where delivery_history.bucket = any($part)
 
 -- ===== transactions =====
 
 -- name: lock_events
 -- Steps on one event's transactions come one after another, whichever process takes them.
 select id, organisation_id, environment, type from event
-where (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))
+where bucket = any($part) and (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))
 order by bucket, id for no key update
 
 -- name: transactions_by_key
 select event_id, tx_key, body, case when wanted.with_output then output end
 from unnest($1::smallint[], $2::bytea[], $3::text[], $4::boolean[]) as wanted(bucket, event_id, tx_key, with_output)
 join consumer_transaction using (bucket, event_id, tx_key)
+where consumer_transaction.bucket = any($part)
 
 -- name: save_transactions
 insert into consumer_transaction
@@ -365,6 +411,9 @@ select id from catalog where kind = $1 and organisation_id = $2 and name = $3
 insert into catalog (kind, id, organisation_id, name, revision, body) values ($1, $2, $3, $4, $5, $6)
 on conflict (kind, id) do update
 set organisation_id = excluded.organisation_id, name = excluded.name, revision = excluded.revision, body = excluded.body
+
+-- name: catalog_changed
+select 1 from catalog where revision > $1 and kind = $2 and organisation_id = $3 limit 1
 
 -- name: catalog_since
 select kind, id, revision, body from catalog where revision > $1 order by revision
@@ -447,8 +496,9 @@ returning 1
 -- Each sweep finds its rows by an index, and drops them where they lie; what somebody else holds is left for the next one.
 
 -- name: expired_keys
-delete from idempotency where ctid = any(array(
-  select ctid from idempotency where expires_ms <= $1 order by expires_ms limit $2 for update skip locked
+delete from idempotency where bucket = any($part) and ctid = any(array(
+  select ctid from idempotency where bucket = any($part) and expires_ms <= $1
+  order by expires_ms limit $2 for update skip locked
 )) returning 1
 
 -- name: expired_items
@@ -462,8 +512,9 @@ delete from job where ctid = any(array(
 )) returning 1
 
 -- name: old_posted
-delete from posted where ctid = any(array(
-  select ctid from posted where event_id < $1 order by event_id limit $2 for update skip locked
+delete from posted where bucket = any($part) and ctid = any(array(
+  select ctid from posted where bucket = any($part) and event_id < $1
+  order by event_id limit $2 for update skip locked
 )) returning 1
 
 -- name: old_audit
@@ -473,55 +524,71 @@ delete from audit where ctid = any(array(
 
 -- name: old_events
 -- The next events past their time, locked: nobody adds a delivery to one of them any more.
-select bucket, id from event where (bucket, id) > ($1, $2) and id < $3 order by bucket, id limit $4 for update
+select bucket, id from event
+where bucket = any($part) and (bucket, id) > ($1, $2) and id < $3 order by bucket, id limit $4 for update
 
--- name: kept_events
--- Those of them of which something is under way: a delivery is live, or an item waits in a mailbox.
+-- name: events_with_deliveries
+-- Those of them of which a delivery is live.
 select id from unnest($1::bytea[]) as old(id)
-where exists (select 1 from delivery where event_id = old.id) or exists (select 1 from mailbox where event_id = old.id)
+where exists (select 1 from delivery where bucket = any($part) and event_id = old.id)
 
--- name: is_anything_kept
--- Whether something is under way of an event, or of a delivery, of a span: only the first of each is looked at.
-select coalesce((select event_id from delivery where event_id >= $1 order by event_id limit 1) < $2, false)
-  or coalesce((select event_id from mailbox where event_id >= $1 order by event_id limit 1) < $2, false)
+-- name: events_with_items
+-- Those of them of which an item waits in a mailbox.
+select id from unnest($1::bytea[]) as old(id) where exists (select 1 from mailbox where event_id = old.id)
+
+-- name: is_delivery_kept
+-- Whether a delivery is live of an event, or itself, of a span: only the first of each is looked at.
+select coalesce((
+    select event_id from delivery where bucket = any($part) and event_id >= $1 order by event_id limit 1
+  ) < $2, false)
   or exists (
-    select 1 from unnest($3::smallint[]) as every(bucket)
+    select 1 from unnest($part::smallint[]) as every(bucket)
     where (
-      select id from delivery where delivery.bucket = every.bucket and id >= $1 order by id limit 1
+      select id from delivery where delivery.bucket = any($part) and delivery.bucket = every.bucket and id >= $1
+      order by id limit 1
     ) < $2
   )
 
+-- name: is_item_kept
+-- Whether an item waits in a mailbox of an event of a span.
+select coalesce((select event_id from mailbox where event_id >= $1 order by event_id limit 1) < $2, false)
+
 -- name: drop_attempts_of_events
 delete from attempt using delivery_history as over
-where over.event_id = any($1::bytea[]) and attempt.bucket = over.bucket and attempt.delivery_id = over.id
+where attempt.bucket = any($part) and over.bucket = any($part)
+  and over.event_id = any($1::bytea[]) and attempt.bucket = over.bucket and attempt.delivery_id = over.id
 
 -- name: drop_history_of_events
-delete from delivery_history where event_id = any($1::bytea[])
+delete from delivery_history where bucket = any($part) and event_id = any($1::bytea[])
 
 -- name: drop_transactions_of_events
-delete from consumer_transaction where (bucket, event_id) in (select * from unnest($1::smallint[], $2::bytea[]))
+delete from consumer_transaction
+where bucket = any($part) and (bucket, event_id) in (select * from unnest($1::smallint[], $2::bytea[]))
 
 -- name: drop_replayed
-delete from replayed where (bucket, event_id) in (select * from unnest($1::smallint[], $2::bytea[]))
+delete from replayed
+where bucket = any($part) and (bucket, event_id) in (select * from unnest($1::smallint[], $2::bytea[]))
 
 -- name: drop_events
-delete from event where (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))
+delete from event where bucket = any($part) and (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))
 
 -- name: transactions_of_span
-delete from consumer_transaction where ctid = any(array(
-  select ctid from consumer_transaction where bucket = any($3::smallint[]) and event_id >= $1 and event_id < $2 limit $4
-  for update skip locked
+-- Here the key leads to the rows, so that the buckets are named everywhere.
+delete from consumer_transaction where bucket = any($part) and ctid = any(array(
+  select ctid from consumer_transaction
+  where bucket = any($part::smallint[]) and event_id >= $1 and event_id < $2 limit $3 for update skip locked
 )) returning 1
 
 -- name: replayed_of_span
-delete from replayed where ctid = any(array(
-  select ctid from replayed where bucket = any($3::smallint[]) and event_id >= $1 and event_id < $2 limit $4
-  for update skip locked
+delete from replayed where bucket = any($part) and ctid = any(array(
+  select ctid from replayed
+  where bucket = any($part::smallint[]) and event_id >= $1 and event_id < $2 limit $3 for update skip locked
 )) returning 1
 
 -- name: old_incidents
 -- The next incidents past their time, each with whether it is kept: it is open, or its close is not past its time yet.
-select bucket, id, not (state = 'closed' and closed_ms < $4) from incident where id > $1 and id < $2 order by id limit $3
+select bucket, id, not (state = 'closed' and closed_ms < $4) from incident
+where bucket = any($part) and id > $1 and id < $2 order by id limit $3
 
 -- name: drop_incidents
-delete from incident where (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))
+delete from incident where bucket = any($part) and (bucket, id) in (select * from unnest($1::smallint[], $2::bytea[]))

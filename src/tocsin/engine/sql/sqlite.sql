@@ -299,6 +299,9 @@ select id from catalog where kind = ? and organisation_id = ? and name = ?
 -- name: save_catalog_entry
 insert or replace into catalog (kind, id, organisation_id, name, revision, body) values (?, ?, ?, ?, ?, ?)
 
+-- name: catalog_changed
+select 1 from catalog where revision > ? and kind = ? and organisation_id = ? limit 1
+
 -- name: catalog_since
 select kind, id, revision, body from catalog where revision > ? order by revision
 

@@ -8,8 +8,8 @@ import apsw
 
 from tocsin.core.destination import Destination
 from tocsin.core.organisation import Channel
-from tocsin.engine.codec import KIND_NAMES, KINDS, entity_body, entity_of
-from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Entity, Hurry, Remove, Save
+from tocsin.engine.codec import KIND_NAMES, delta_of, entity_body
+from tocsin.engine.rows import CatalogDelta, CatalogOp, CatalogResult, Hurry, Remove, Save, Unchanged
 from tocsin.engine.sqlite.audit import keep
 from tocsin.engine.sqlite.sql import SQL, first
 
@@ -42,22 +42,16 @@ def _carry_out(connection: apsw.Connection, op: CatalogOp, revision: int) -> Cat
         held = (op.due_ms, op.destination_id, op.held_until_ms, op.organisation_id)
         connection.execute(SQL["release_held"], held)
         return CatalogResult.DONE
+    if isinstance(op, Unchanged):
+        changed = first(connection, "catalog_changed", op.revision, KIND_NAMES[op.kind], op.organisation_id)
+        return CatalogResult.DONE if changed is None else CatalogResult.STALE
     keep(connection, [op.record])
     return CatalogResult.DONE
 
 
 def since(connection: apsw.Connection, revision: int) -> CatalogDelta:
     """Return what changed after ``revision``."""
-    saved: list[Entity] = []
-    removed: list[tuple[type[Entity], bytes]] = []
-    newest = revision
-    for kind_name, identifier, entry_revision, body in connection.execute(SQL["catalog_since"], (revision,)):
-        newest = entry_revision
-        if body is None:
-            removed.append((KINDS[kind_name], identifier))
-        else:
-            saved.append(entity_of(kind_name, body, entry_revision))
-    return CatalogDelta(newest, saved, removed)
+    return delta_of(connection.execute(SQL["catalog_since"], (revision,)), revision)
 
 
 def _save(connection: apsw.Connection, op: Save, revision: int) -> CatalogResult:

@@ -30,6 +30,7 @@ from tocsin.engine.rows import (
     CatalogResult,
     Durability,
     Finished,
+    Hint,
     Info,
     JobResult,
     MailboxOp,
@@ -142,7 +143,7 @@ class SqliteEngine:
             page_bytes_max=settings.page_bytes_max,
         )
         self._tending = tend.Place()
-        self._work = asyncio.Event()
+        self._hints = {hint: asyncio.Event() for hint in Hint}
         self._version = ""
 
     async def open(self) -> Info:
@@ -190,7 +191,7 @@ class SqliteEngine:
             if isinstance(result, Accepted) and (
                 len(result.leases) < len(new.deliveries) or new.event.replay_of is not None
             ):
-                self._work.set()
+                self._hints[Hint.WORK].set()
         return results
 
     async def _accept(self, events: Sequence[NewEvent], lease_until_ms: int) -> list[Acceptance]:
@@ -231,21 +232,21 @@ class SqliteEngine:
         now_ms = self._clock.now_ms()
         verdicts = await self._writer.submit(lambda c: settle.settle(c, settlements, now_ms=now_ms), urgent=False)
         if any(not isinstance(each.then, Finished) or each.lease.lane is not None for each in settlements):
-            self._work.set()
+            self._hints[Hint.WORK].set()
         return verdicts
 
-    async def wait(self, timeout_s: float) -> None:
+    async def wait(self, timeout_s: float, hint: Hint = Hint.WORK) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                await self._work.wait()
+                await self._hints[hint].wait()
         except TimeoutError:
             pass
-        self._work.clear()
+        self._hints[hint].clear()
 
     async def amend(self, amendments: Sequence[Amendment]) -> list[AmendmentResult]:
         now_ms = self._clock.now_ms()
         results = await self._writer.submit(lambda c: _amend(c, amendments, now_ms=now_ms))
-        self._work.set()
+        self._hints[Hint.WORK].set()
         return results
 
     # -- consume ----------------------------------------------------------------------------------------
@@ -288,6 +289,7 @@ class SqliteEngine:
         cursor: int | None,
         limit: int,
         *,
+        back: int = 0,
         organisations: frozenset[OrganisationId] | None = None,
         with_data: bool = True,
         with_destinations: bool = False,
@@ -297,6 +299,7 @@ class SqliteEngine:
                 c,
                 cursor,
                 limit,
+                back=back,
                 organisations=organisations,
                 with_data=with_data,
                 with_destinations=with_destinations,
@@ -318,7 +321,8 @@ class SqliteEngine:
     async def catalog_write(self, ops: Sequence[CatalogOp]) -> list[CatalogResult]:
         results = await self._writer.submit(lambda c: catalog.write(c, ops))
         if any(isinstance(op, Remove) for op in ops):
-            self._work.set()
+            self._hints[Hint.WORK].set()
+        self._hints[Hint.CATALOG].set()
         return results
 
     async def catalog_since(self, revision: int) -> CatalogDelta:

@@ -115,6 +115,7 @@ def tail(
     cursor: int | None,
     limit: int,
     *,
+    back: int,
     organisations: frozenset[OrganisationId] | None,
     with_data: bool,
     with_destinations: bool,
@@ -124,7 +125,8 @@ def tail(
     row = first(connection, "tail_start")
     newest = 0 if row is None else int(row[0])
     if cursor is None:
-        return TailPage([], newest)
+        # One writer counts the events.
+        return TailPage([], max(0, newest - back))
     until = min(newest, cursor + _TAIL_POSITIONS_MAX)
     text = SQL["tail"] if organisations is None else SQL.many("tail_of", len(organisations))
     whose = organisations or ()

@@ -48,7 +48,8 @@ def search(
     listing = listing_of(query)
     thorough_s = bounds.thorough_count_max_s if query.thorough else None
     total, is_exact = _total(connection, listing, thorough_s) if query.counted else (0, True)
-    text, bindings = page_statement(listing, SPELLING, limit=limit, cursor=cursor, offset=offset)
+    behind = None if cursor is None else listing.keys_of(cursor)
+    text, bindings = page_statement(listing, SPELLING, limit=limit, behind=behind, offset=offset)
     read, is_cut = fitting(connection.execute(text, bindings), listing.size_bytes, bounds.page_bytes_max)
     shown = read[:limit]
     rows: list[Any] = [listing.row(row) for row in shown]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from unicodedata import category as unicode_category
 from weakref import WeakValueDictionary
@@ -15,7 +15,8 @@ from tocsin.core.errors import InvalidRequest, NotFound, NotPermitted
 from tocsin.core.identifiers import IdSequence, KeyId, OrganisationId
 from tocsin.core.organisation import Category
 from tocsin.core.quota import Plan, PlanLimits
-from tocsin.pipeline.catalog import Catalog
+from tocsin.engine.rows import CatalogOp, Save
+from tocsin.pipeline.catalog import Catalog, unique_name
 
 NAME_CHARACTERS_MAX = 64
 EMOJI_CODE_POINTS_MAX = 16
@@ -47,8 +48,7 @@ def category_source(name: str) -> str:
 class Categories:
     """Creates, changes and removes categories.
 
-    The plan's limit is exact within one process: creates of one organisation wait for each other. The catalog
-    counts nothing, so that two processes may each add the last one.
+    The plan's limit is exact, whichever processes create at the same time.
     """
 
     def __init__(
@@ -88,8 +88,7 @@ class Categories:
         wanted = self._new(organisation_id, name, color, emoji)
         _check(wanted)
         async with self._lock(organisation_id):
-            self._check_room(organisation_id, 1)
-            await self._catalog.save(wanted)
+            await self._add(organisation_id, lambda: [wanted])
         return self.get(organisation_id, wanted.name)
 
     async def quick_start(self, organisation_id: OrganisationId) -> list[Category]:
@@ -99,15 +98,8 @@ class Categories:
             NotPermitted: ``category_limit_reached``.
         """
         async with self._lock(organisation_id):
-            missing = [
-                self._new(organisation_id, name, color, emoji)
-                for name, color, emoji in QUICK_START
-                if self._catalog.find_category(organisation_id, name) is None
-            ]
-            if missing:
-                self._check_room(organisation_id, len(missing))
-                await self._catalog.save(*missing)
-        return [self.get(organisation_id, category.name) for category in missing]
+            added = await self._add(organisation_id, lambda: self._missing(organisation_id))
+        return [self.get(organisation_id, category.name) for category in added]
 
     async def change(self, organisation_id: OrganisationId, name: str, changes: dict[str, Any]) -> Category:
         """Replace these of ``name``, ``color`` and ``emoji``; events already accepted keep what they had.
@@ -131,6 +123,27 @@ class Categories:
             NotFound: the organisation has none of this name.
         """
         await self._catalog.remove(Category, organisation_id, self.get(organisation_id, name).id)
+
+    async def _add(self, organisation_id: OrganisationId, wanted: Callable[[], list[Category]]) -> list[Category]:
+        """Store categories as far as there is room for all of them; return them."""
+        added: list[Category] = []
+
+        def decide() -> list[CatalogOp]:
+            added[:] = wanted()
+            if added:
+                self._check_room(organisation_id, len(added))
+            return [Save(each, unique_name(each)) for each in added]
+
+        await self._catalog.write_decided(Category, organisation_id, decide)
+        return added
+
+    def _missing(self, organisation_id: OrganisationId) -> list[Category]:
+        """Return those of the quick start set that an organisation lacks."""
+        return [
+            self._new(organisation_id, name, color, emoji)
+            for name, color, emoji in QUICK_START
+            if self._catalog.find_category(organisation_id, name) is None
+        ]
 
     def _new(self, organisation_id: OrganisationId, name: str, color: int, emoji: str | None) -> Category:
         now_ms = self._clock.now_ms()

@@ -13,7 +13,7 @@ import structlog
 from tocsin.core.clock import Clock
 from tocsin.core.errors import RateLimited, TocsinError, Unavailable
 from tocsin.core.identifiers import OrganisationId
-from tocsin.core.stream import Backlog, StreamFilter, Told, beginning
+from tocsin.core.stream import Backlog, StreamFilter, StreamKind, Told, beginning
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import Settlement, TailPage
 from tocsin.pipeline.live.happening import Happening, Render, change_of
@@ -96,7 +96,7 @@ class Live:
         self._need = Need()
         self._position = 0
         """All who joined have been told of everything up to here; of no meaning while nobody wants events."""
-        self._changes: list[Settlement] = []
+        self._changes: list[Settlement | Happening] = []
         self._anybody = asyncio.Event()
         self._stirred = asyncio.Event()
 
@@ -128,11 +128,13 @@ class Live:
         self._count(wanted, 1)
         self._metrics.streams(len(self._streams))
         try:
-            newest = (await self._engine.tail(None, 1)).cursor
+            newest = oldest = (await self._engine.tail(None, 1)).cursor
+            if after is not None and after < newest:
+                oldest = (await self._engine.tail(None, 1, back=limits.resume_events_max)).cursor
         except BaseException:
             self.close(stream)
             raise
-        stream.after, stream.gap = beginning(after, newest, back_max=limits.resume_events_max)
+        stream.after, stream.gap = beginning(after, newest, oldest=oldest)
         stream.begins = stream.after
         if stream.after == newest or not wanted.wants_events:
             self._join(stream)
@@ -272,6 +274,19 @@ class Live:
                 self._changes.append(settlement)
         self._stirred.set()
 
+    def found(self, changes: Sequence[Happening]) -> None:
+        """Note changes of deliveries that other processes have made."""
+        self._changes += changes[: self.limits.changes_max - len(self._changes)]
+        self._stirred.set()
+
+    def told_of_deliveries(self) -> dict[OrganisationId, bool]:
+        """Return whose deliveries are told, and whether somebody looks at their events' data."""
+        return {
+            organisation_id: any(wanted.reads_data for wanted in filters)
+            for organisation_id, groups in self._joined.items()
+            if (filters := [wanted for wanted, _ in groups if StreamKind.DELIVERY in wanted.kinds])
+        }
+
     # -- telling ----------------------------------------------------------------------------------------
 
     async def follow(self) -> None:
@@ -336,10 +351,10 @@ class Live:
         self._position = page.cursor
         return page.more
 
-    def _tell_changes(self, changes: Sequence[Settlement]) -> None:
+    def _tell_changes(self, changes: Sequence[Settlement | Happening]) -> None:
         now_ms = self._clock.now_ms()
         for each in changes:
-            happening = change_of(each, now_ms=now_ms)
+            happening = each if isinstance(each, Happening) else change_of(each, now_ms=now_ms)
             if happening is not None:
                 self._tell(happening)
 

@@ -8,13 +8,14 @@ import msgspec
 
 from tocsin.core.destination import Destination, Filter, SealedSecret, Transport
 from tocsin.core.identifiers import ChannelId, DestinationId, KeyId, OrganisationId
-from tocsin.core.organisation import ApiKey, Category, Channel, Organisation, Scope, ServiceKey
+from tocsin.core.organisation import ApiKey, Category, Channel, KeyMark, Organisation, Scope, ServiceKey
 from tocsin.core.retry import PROMPTJANG
-from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Remove, Save
+from tocsin.engine.codec import KIND_NAMES, KINDS
+from tocsin.engine.rows import CatalogOp, CatalogResult, Entity, Remove, Save, Unchanged
 from tocsin.testing.engine_contract.stage import Stage, scenario
 
 _HASH = "$argon2id$"
-DONE, SKIPPED = CatalogResult.DONE, CatalogResult.SKIPPED
+DONE, SKIPPED, STALE = CatalogResult.DONE, CatalogResult.SKIPPED, CatalogResult.STALE
 CHANGED, TAKEN, NOT_FOUND = CatalogResult.CHANGED_MEANWHILE, CatalogResult.NAME_TAKEN, CatalogResult.NOT_FOUND
 
 
@@ -65,6 +66,7 @@ def _one_of_each(stage: Stage) -> list[Entity]:
             filter=Filter(types=("a.*",)),
             retry=PROMPTJANG,
         ),
+        KeyMark(digest=b"\x00\xff" * 8),
     ]
 
 
@@ -91,6 +93,25 @@ class CatalogContract:
         assert delta.removed == []
 
     @scenario
+    async def test_a_kind_that_only_a_newer_program_knows_is_passed_over(self, stage: Stage) -> None:
+        kept, gone = _category(stage, "kept"), _category(stage, "gone")
+        channel = Channel(
+            id=ChannelId(stage.id()), organisation_id=stage.organisation, name="c", password_hash=_HASH, created_ms=0
+        )
+        await _write(stage, Save(channel), Save(kept), Save(gone))
+        await _write(stage, Remove(Category, stage.organisation, gone.id))
+        everything = await stage.engine.catalog_since(0)
+        name = KIND_NAMES[Category]
+        kind = KINDS.pop(name)
+        try:
+            delta = await stage.engine.catalog_since(0)
+        finally:
+            KINDS[name] = kind
+        assert [each.id for each in delta.saved] == [channel.id]
+        assert delta.removed == []
+        assert delta.revision == everything.revision
+
+    @scenario
     async def test_a_change_needs_the_revision_that_stands(self, stage: Stage) -> None:
         await _write(stage, Save(_category(stage)))
         (stands,) = (await _standing(stage)).values()
@@ -102,6 +123,25 @@ class CatalogContract:
         (now,) = (await _standing(stage)).values()
         assert now == msgspec.structs.replace(changed, revision=now.revision)
         assert now.revision > stands.revision
+
+    @scenario
+    async def test_what_was_decided_by_all_of_a_kind_is_refused_once_one_of_them_changed(self, stage: Stage) -> None:
+        mine, foreign = _category(stage), _category(stage, organisation=stage.foreign)
+        await _write(stage, Save(mine), Save(foreign))
+        seen = (await stage.engine.catalog_since(0)).revision
+        unchanged = Unchanged(Category, stage.organisation, seen)
+        other = Unchanged(Channel, stage.organisation, seen)
+        assert await _write(stage, unchanged, Save(_category(stage, "a"))) == [DONE, DONE]
+        assert await _write(stage, unchanged, Save(_category(stage, "b"))) == [STALE, SKIPPED]
+        assert await _write(stage, other, Save(_category(stage, "c"))) == [DONE, DONE]
+        seen = (await stage.engine.catalog_since(0)).revision
+        unchanged = Unchanged(Category, stage.organisation, seen)
+        await _write(stage, Remove(Category, stage.foreign, foreign.id))
+        assert await _write(stage, unchanged) == [DONE]
+        await _write(stage, Remove(Category, stage.organisation, mine.id))
+        assert await _write(stage, unchanged) == [STALE]
+        names = {each.name for each in (await _standing(stage)).values() if isinstance(each, Category)}
+        assert names == {"a", "c"}
 
     @scenario
     async def test_what_is_not_there_cannot_be_changed(self, stage: Stage) -> None:

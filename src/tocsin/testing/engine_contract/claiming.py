@@ -8,7 +8,8 @@ from collections.abc import Awaitable
 
 from tocsin.core.delivery import DeliveryState
 from tocsin.core.identifiers import DestinationId
-from tocsin.engine.rows import Cancel, Retry
+from tocsin.core.organisation import Organisation
+from tocsin.engine.rows import Cancel, Hint, Remove, Retry, Save
 from tocsin.testing.engine_contract.stage import LEASE_MS, Stage, scenario
 
 
@@ -205,8 +206,16 @@ class WaitContract:
         await self._hinted(stage, stage.engine.amend([Cancel(stage.organisation, second.deliveries[0].id)]))
         assert (await stage.claim_one()).delivery_id == third.deliveries[0].id
 
-    async def _hinted(self, stage: Stage, doing: Awaitable[object]) -> None:
-        await stage.engine.wait(0)
-        waiting = asyncio.create_task(stage.engine.wait(3600))
+    @scenario
+    async def test_waiting_ends_whenever_the_catalog_was_changed(self, stage: Stage) -> None:
+        now_ms = stage.clock.now_ms()
+        mine = Organisation(id=stage.organisation, name="mine", created_ms=now_ms)
+        await self._hinted(stage, stage.engine.catalog_write([Save(mine)]), Hint.CATALOG)
+        remove = Remove(Organisation, mine.id, mine.id)
+        await self._hinted(stage, stage.engine.catalog_write([remove]), Hint.CATALOG)
+
+    async def _hinted(self, stage: Stage, doing: Awaitable[object], hint: Hint = Hint.WORK) -> None:
+        await stage.engine.wait(0, hint)
+        waiting = asyncio.create_task(stage.engine.wait(3600, hint))
         await doing
         await waiting

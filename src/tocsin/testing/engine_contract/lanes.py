@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 
 from tocsin.core.delivery import DeliveryPhase, DeliveryState, EventStatus, Lease, NewDelivery
 from tocsin.core.identifiers import DeliveryId, DestinationId
+from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine.rows import (
     AmendmentResult,
     Cancel,
@@ -110,8 +111,9 @@ class LaneContract:
         queued = []
         for number in range(4):
             at_ms = stage.clock.now_ms() - number * 3_600_000
-            event = stage.event(id=stage.id_at(at_ms))
-            delivery = NewDelivery(id=DeliveryId(stage.id_at(at_ms)), destination_id=destination, lane=LANE)
+            bucket = lane_bucket(LANE)
+            event = stage.event(id=stage.id_at(at_ms, bucket))
+            delivery = NewDelivery(id=DeliveryId(stage.id_at(at_ms, bucket)), destination_id=destination, lane=LANE)
             queued.append(NewEvent(event=event, deliveries=(delivery,)))
             await stage.store(queued[-1])
         assert await _drain(stage) == _ids(queued)

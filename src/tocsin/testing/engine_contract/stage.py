@@ -27,9 +27,11 @@ from tocsin.core.identifiers import (
     EventId,
     IdSequence,
     OrganisationId,
+    bucket_of,
     digest,
 )
 from tocsin.core.incident import IncidentChange
+from tocsin.core.quiet_hours import lane_bucket
 from tocsin.core.quota import QuotaCharge
 from tocsin.engine.protocol import Engine
 from tocsin.engine.rows import (
@@ -109,13 +111,13 @@ class Stage:
 
     # -- values -----------------------------------------------------------------------------------------
 
-    def id(self) -> bytes:
-        """Return a new id."""
-        return self._ids.make(self.clock.now_ms())
+    def id(self, bucket: int | None = None) -> bytes:
+        """Return a new id, of any bucket unless told which."""
+        return self._ids.make(self.clock.now_ms(), bucket)
 
-    def id_at(self, at_ms: int) -> bytes:
+    def id_at(self, at_ms: int, bucket: int | None = None) -> bytes:
         """Return an id of that time, which may lie before those made already."""
-        return IdSequence(self.random.randbytes).make(at_ms)
+        return IdSequence(self.random.randbytes).make(at_ms, bucket)
 
     def destination(self) -> DestinationId:
         """Return the id of a new destination."""
@@ -155,10 +157,15 @@ class Stage:
             mailbox: the channel whose devices get it, and until when it is kept for them.
             more: fields of the event.
         """
+        if event is None:
+            if lane is not None and "id" not in more:
+                more["id"] = self.id(lane_bucket(lane))
+            event = self.event(**more)
+        bucket = bucket_of(event.id)
         return NewEvent(
-            event=event or self.event(**more),
+            event=event,
             deliveries=tuple(
-                NewDelivery(id=DeliveryId(self.id()), destination_id=each, lane=lane, leased=leased)
+                NewDelivery(id=DeliveryId(self.id(bucket)), destination_id=each, lane=lane, leased=leased)
                 for each in destinations
             ),
             idempotency=tuple(keys),

@@ -52,6 +52,18 @@ class TailOfSomeContract:
             assert rest.events == [each.event for each in new[number:]]
 
     @scenario
+    async def test_so_many_events_are_told_from_so_many_back(self, stage: Stage) -> None:
+        new = [stage.new() for _ in range(5)]
+        await stage.store(*new[:2])
+        await stage.store(*new[2:])
+        for back in range(6):
+            page = await stage.engine.tail(None, 9, back=back)
+            assert page.events == []
+            rest = await stage.engine.tail(page.cursor, 9)
+            assert rest.events == [each.event for each in new[5 - back :]]
+        assert (await stage.engine.tail(None, 9, back=9)).cursor == 0
+
+    @scenario
     async def test_a_tail_without_data_has_all_but_the_data(self, stage: Stage) -> None:
         cursor = (await stage.engine.tail(None, 1)).cursor
         new = stage.new(subject="s", data=b'{"long":true}')

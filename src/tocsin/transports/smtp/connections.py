@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiosmtplib
 import msgspec
@@ -80,7 +81,7 @@ class Connection:
         if protocol is not None and protocol.is_connected:
             with suppress(aiosmtplib.SMTPException, RuntimeError):
                 protocol.write(b"QUIT\r\n")
-        self.client.close()
+        _cut(self.client)
 
 
 class Connections:
@@ -205,7 +206,7 @@ class Connections:
                     stage = Stage.AUTH
                     await self._log_in(client, server.user)
         except BaseException as error:
-            client.close()
+            _cut(client)
             if isinstance(error, Exception):
                 raise self._fault(stage, error) from None
             raise
@@ -230,6 +231,14 @@ class Connections:
         if stage is Stage.AUTH and fault.code is not None and fault.code >= 500:
             self._refused = self._clock.monotonic_s() + self._limits.login_rest_s, fault
         return fault
+
+
+def _cut(client: aiosmtplib.SMTP) -> None:
+    """Close a connection now: closed in order, it would stay open until the server reads, or says goodbye in TLS."""
+    transport: Any = client.transport
+    if transport is not None:
+        transport.abort()
+    client.close()
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:

@@ -12,6 +12,7 @@ from tocsin.core.clock import Clock
 from tocsin.core.errors import Conflict, InvalidRequest, NotFound
 from tocsin.core.identifiers import IdSequence, KeyId, OrganisationId, hex32, parse_hex32, parse_prefixed, prefixed
 from tocsin.core.organisation import ServiceKey
+from tocsin.engine.rows import CatalogOp, Save
 from tocsin.pipeline.catalog import Catalog
 from tocsin.pipeline.vault import Vault
 from tocsin.web.tokens.claims import check_claims, parse, refusal
@@ -64,7 +65,16 @@ class Tokens:
         """Return the organisation's newest service key, after making one for EdDSA where it has none."""
         async with self._making_key:
             present = self._catalog.service_keys(organisation_id)
-            return present[-1] if present else await self._make(organisation_id, EDDSA, None)
+            if present:
+                return present[-1]
+            key = await self._make(organisation_id, EDDSA, None)
+
+            def unless_present() -> list[CatalogOp]:
+                # Another process may have made one meanwhile.
+                return [] if self._catalog.service_keys(organisation_id) else [Save(key)]
+
+            await self._catalog.write_decided(ServiceKey, organisation_id, unless_present)
+            return self._catalog.service_keys(organisation_id)[-1]
 
     async def add_key(
         self, organisation_id: OrganisationId, algorithm: str = EDDSA, imported: dict[str, Any] | None = None
@@ -80,15 +90,26 @@ class Tokens:
             Conflict: ``service_key_limit_reached``.
         """
         async with self._making_key:
-            most = self._limits.keys_max
-            if len(self._catalog.service_keys(organisation_id)) >= most:
-                text = f"an organisation has at most {most} service keys; remove one first"
-                raise Conflict(text, code="service_key_limit_reached")
-            return await self._make(organisation_id, algorithm, imported)
+            self._check_room(organisation_id)
+            key = await self._make(organisation_id, algorithm, imported)
+
+            def where_there_is_room() -> list[CatalogOp]:
+                self._check_room(organisation_id)
+                return [Save(key)]
+
+            await self._catalog.write_decided(ServiceKey, organisation_id, where_there_is_room)
+            return self._catalog.find_service_key(key.id) or key
+
+    def _check_room(self, organisation_id: OrganisationId) -> None:
+        most = self._limits.keys_max
+        if len(self._catalog.service_keys(organisation_id)) >= most:
+            text = f"an organisation has at most {most} service keys; remove one first"
+            raise Conflict(text, code="service_key_limit_reached")
 
     async def _make(
         self, organisation_id: OrganisationId, algorithm: str, imported: dict[str, Any] | None
     ) -> ServiceKey:
+        """Return a service key that is not stored yet."""
         # In a thread, since an RSA key takes a tenth of a second to find, and longer to check.
         private = await (
             asyncio.to_thread(generate, algorithm)
@@ -98,7 +119,7 @@ class Tokens:
         now_ms = self._clock.now_ms()
         key_id = KeyId(self._ids.make(now_ms))
         secret = msgspec.json.encode(private_jwk(algorithm, private))
-        key = ServiceKey(
+        return ServiceKey(
             id=key_id,
             organisation_id=organisation_id,
             algorithm=algorithm,
@@ -106,8 +127,6 @@ class Tokens:
             sealed_private_jwk=self._vault.seal(secret, organisation_id + key_id),
             created_ms=now_ms,
         )
-        await self._catalog.save(key)
-        return self._catalog.find_service_key(key_id) or key
 
     def public_keys(self) -> list[dict[str, Any]]:
         """Return the public half of every organisation's service keys as JWKs, oldest first.

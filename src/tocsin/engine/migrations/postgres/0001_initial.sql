@@ -127,9 +127,9 @@ create table delivery (
   error text,
   primary key (bucket, id)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
--- The same index finds due work and leases that ran out; the depth of the queue is counted from it alone. What is due at
--- the same moment goes in the order of the ids.
-create index delivery_due on delivery (destination_id, due_ms, id) include (state) where state in (0, 1);
+-- The same index finds due work and leases that ran out; the depth of the queue is counted from it alone, of some buckets
+-- too. What is due at the same moment goes in the order of the ids.
+create index delivery_due on delivery (destination_id, due_ms, id) include (state, bucket) where state in (0, 1);
 create index delivery_by_event on delivery (event_id);
 -- Lists show the newest first; the key, which begins with the bucket, does not lead there.
 create index delivery_by_organisation on delivery (organisation_id, id);
@@ -140,7 +140,7 @@ create index delivery_untried on delivery (organisation_id, event_id) where stat
 
 -- name: lane
 -- One row for each lane in which something is live; whoever lets a delivery into a lane or takes one out locks it first.
--- bucket is the lane's own, a digest of the other two.
+-- bucket is that of the lane's subject, and of all that goes in it.
 create table lane (
   bucket smallint not null,
   destination_id bytea not null,
