@@ -20,8 +20,15 @@ EVENTS = 1200
 CLIENTS = 6
 KILLS_AT = (150, 450, 800)
 LOOKS_MAX = 5000
-SETTINGS = {"TOCSIN_JOB_EVENTS_PER_S": "1000", "TOCSIN_JOB_AT_ONCE_MAX": "4"}
-"""Batches of a hundred in parts of four: there is much to be killed in the middle of."""
+SETTINGS = {
+    "TOCSIN_JOB_EVENTS_PER_S": "1000",
+    "TOCSIN_JOB_AT_ONCE_MAX": "4",
+    "TOCSIN_DISPATCH_LEASE_MS": "7000",
+    "TOCSIN_DESTINATION_TIMEOUT_MAX_S": "2",
+}
+"""Batches of a hundred in parts of four: there is much to be killed in the middle of. Short leases: where others may
+hold some too, what a killed process had leased is waited for.
+"""
 
 
 def emit(process: Process, key: str, names: list[str]) -> None:
@@ -144,7 +151,12 @@ def test_every_event_is_replayed_exactly_once_though_the_process_is_killed(store
     key = process.keys["api_key"]
     try:
         names = emit_all(process, key)
-        destination = {"name": "all", "transport": "webhook", "address": {"url": f"{receiver.url}/hook"}}
+        destination = {
+            "name": "all",
+            "transport": "webhook",
+            "address": {"url": f"{receiver.url}/hook"},
+            "timeout_s": 2,
+        }
         assert process.request("POST", "/api/v1/destinations", destination, key=key).status == 201
         asked = process.request("POST", "/api/v1/replays", {"filter": {"type": "load"}}, key=key)
         assert asked.status == 202
@@ -156,7 +168,7 @@ def test_every_event_is_replayed_exactly_once_though_the_process_is_killed(store
             process.start()
         ended = until_over(process, key, job)
         assert (ended["state"], ended["done"], ended["failed"], ended["total"]) == ("finished", EVENTS, 0, EVENTS)
-        receiver.wait_until(lambda: set(copies(receiver)) >= names)
+        receiver.wait_until(lambda: set(copies(receiver)) >= names, timeout_s=60.0)
         assert stored_copies(process, key) == EVENTS
         assert not_once(receiver, names) == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import subprocess
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ from engine.postgres_server import (
     running_server,
     server_folders,
 )
+from tocsin.core.errors import Unavailable
 from tocsin.engine.postgres import PostgresEngine
 from tocsin.engine.postgres.opening import VERSION_MIN
+from tocsin.engine.postgres.pool import Pool, PoolSettings
+from tocsin.engine.postgres.sql import Connection
 from tocsin.engine.rows import EngineRefused
 from tocsin.testing.clock import ManualClock
 from tocsin.testing.engine_contract import EngineFactory
@@ -70,6 +74,41 @@ class TestEachVersion(
     def engine_factory(self, version: PostgresServer) -> Iterator[EngineFactory]:
         with fresh_database(version) as dsn:
             yield postgres_factory(dsn)
+
+
+def test_from_17_on_a_process_that_stands_still_anywhere_keeps_nothing_locked() -> None:
+    newer = [folder for number, folder in FOLDERS.items() if number >= 17]
+    if not newer:
+        pytest.skip("no PostgreSQL 17 or later here: name its bin folder in TEST_POSTGRES_FOLDER")
+    entered, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def stand_still(connection: Connection, _: bool) -> None:
+        await connection.execute("update store set probed_ms = 1")
+        # From here on the server waits for the rest of a request, and is not idle.
+        await connection.prepare("select 1")
+        entered.set()
+        while not goes_on.is_set():
+            # A process that is stopped does not hear of its own bound either.
+            with contextlib.suppress(asyncio.CancelledError):
+                await goes_on.wait()
+
+    async def scenario(dsn: str) -> None:
+        stopped = Pool(PoolSettings(dsn=dsn, write_max_s=1.0, idle_max_s=600.0))
+        other = Pool(PoolSettings(dsn=dsn))
+        await stopped.open()
+        await other.open()
+        writing = asyncio.ensure_future(stopped.write(stand_still))
+        await entered.wait()
+        try:
+            await other.write(lambda c, _: c.execute("update store set probed_ms = 2"))
+        finally:
+            goes_on.set()
+        assert isinstance((await asyncio.gather(writing, return_exceptions=True))[0], Unavailable)
+        await stopped.close()
+        await other.close()
+
+    with fast_server(newer[0]) as server, fresh_database(server) as dsn:
+        asyncio.run(scenario(dsn))
 
 
 def test_an_older_version_is_refused_with_words() -> None:

@@ -29,6 +29,8 @@ _LEAVE_A_TRACE = "select pg_logical_emit_message(true, 'tocsin', '') where pg_cu
 
 What such a transaction saw may have been committed by one that broke its own wait off, and be on this server alone.
 """
+_OURS_FIRST_S = 1.0
+"""By how much the server's bound of a transaction is longer than ours, which is told in words."""
 _PAUSES_S = (0.02, 0.1, 0.2, 0.4, 0.8)
 """Before each further try: a server that restarts is away for some tenths of a second."""
 
@@ -274,7 +276,7 @@ class Pool:
             async with self.lend() as connection:
                 if not in_transaction:
                     return await work(connection)
-                await connection.execute(self._begin_search)
+                await connection.execute(self._begin_search + _bound(connection, time_max_s))
                 is_searching = True
                 result = await work(connection)
                 await connection.execute("commit")
@@ -314,7 +316,7 @@ class Pool:
         async def once() -> T:
             nonlocal in_doubt
             async with self.lend() as connection:
-                await connection.execute(self._begin)
+                await connection.execute(self._begin + _bound(connection, self._settings.write_max_s))
                 result = await work(connection, in_doubt)
                 try:
                     verdict = await self._commit(connection, is_promise=is_promise)
@@ -374,6 +376,13 @@ class Pool:
     def _drop_idle(self) -> None:
         while self._idle:
             self._discard(self._idle.pop(), gently=False)
+
+
+def _bound(connection: Connection, most_s: float) -> str:
+    """Return what has a server of 17 or later end a transaction, wherever in it our process stands still."""
+    if connection.get_server_version().major < 17:
+        return ""
+    return f"; set local transaction_timeout = {round((most_s + _OURS_FIRST_S) * 1000)}"
 
 
 async def _closed(connection: Connection) -> None:
