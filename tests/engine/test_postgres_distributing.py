@@ -17,6 +17,7 @@ from engine.test_postgres_processes import (
     test_two_claim_disjointly_and_all_of_it,
 )
 from program import Done, run_program
+from tocsin.bootstrap.storage import own_connection
 from tocsin.cli.exits import OK, STORE, USAGE
 from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine.postgres import PostgresEngine
@@ -326,3 +327,12 @@ def test_the_variable_of_settings_names_the_database(dsn: str) -> None:
     done = run_program("db", "distribute", settings=settings)
     assert done.status == STORE
     assert "the database has no Citus" in done.err
+
+
+def test_work_that_breaks_off_says_how_it_goes_on(dsn: str) -> None:
+    async def scenario() -> None:
+        async with own_connection(Pool(PoolSettings(dsn=dsn))) as connection:
+            await connection.execute("select pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(EngineRefused, match=r"the database broke off: .*; the same command goes on where it was"):
+        asyncio.run(scenario())

@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-import asyncpg
-
-from tocsin.bootstrap.storage import postgres_settings
+from tocsin.bootstrap.storage import own_connection, postgres_settings
 from tocsin.engine.postgres import distributing
 from tocsin.engine.postgres.distributing import Advance, Distributed
 from tocsin.engine.postgres.opening import open_store
 from tocsin.engine.postgres.pool import Pool, PoolSettings
-from tocsin.engine.postgres.refusals import refusal_of
 from tocsin.engine.postgres.sql import Connection
-from tocsin.engine.rows import EngineRefused
 from tocsin.settings import Settings
 
 _NAME = "tocsin db distribute"
@@ -54,20 +50,5 @@ async def _opened(settings: Settings, *, migrates: bool) -> AsyncIterator[Connec
         PoolSettings(dsn=chosen.dsn, connect_max_s=chosen.connect_max_s, statements_kept=0, application_name=_NAME)
     )
     await open_store(pool, fsync_needed=chosen.fsync_needed, migrates=migrates, is_distributing=True)
-    connection: Connection | None = None
-    try:
-        connection = await pool.connect()
+    async with own_connection(pool) as connection:
         yield connection
-    except (
-        OSError,
-        TimeoutError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ) as error:
-        raise EngineRefused(
-            f"the database broke off: {refusal_of(error)}; the same command goes on where it was"
-        ) from error
-    finally:
-        if connection is not None:
-            connection.terminate()

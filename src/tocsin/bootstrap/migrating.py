@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import asyncpg
 import msgspec
 
 from tocsin.bootstrap.adapters import SystemClock
 from tocsin.bootstrap.configuration import SECRET_KEY_FILE
 from tocsin.bootstrap.moved_tables import TABLES, MovedTable, Row, Tally, held_row
-from tocsin.bootstrap.storage import postgres_settings
+from tocsin.bootstrap.storage import own_connection, postgres_settings
 from tocsin.core.quiet_hours import lane_bucket
 from tocsin.engine import migrations
 from tocsin.engine.postgres.opening import open_store
 from tocsin.engine.postgres.pool import Pool, PoolSettings
-from tocsin.engine.postgres.refusals import refusal_of
 from tocsin.engine.postgres.settings import PostgresSettings
 from tocsin.engine.postgres.spans import TABLES as PARTITIONED
 from tocsin.engine.postgres.spans import Spans, width_ms
@@ -343,25 +341,10 @@ async def _opened(chosen: PostgresSettings, source: Source) -> AsyncIterator[Tar
         raise EngineRefused(
             "the database is distributed; move into one that is not, and run tocsin db distribute then"
         )
-    connection: Connection | None = None
-    try:
-        connection = await pool.connect()
+    async with own_connection(pool) as connection:
         await _check_alone(connection, chosen.application_name)
         began_ms = await _begun(connection, source.mark())
         yield Target(connection, began_ms, Spans(chosen.partition_ms or width_ms(chosen.retention_ms)))
-    except (
-        OSError,
-        TimeoutError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ) as error:
-        raise EngineRefused(
-            f"the database broke off: {refusal_of(error)}; the same command goes on where it was"
-        ) from error
-    finally:
-        if connection is not None:
-            connection.terminate()
 
 
 async def _check_alone(connection: Connection, name: str) -> None:

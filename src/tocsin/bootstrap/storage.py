@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
 
 from tocsin.bootstrap.configuration import retention_ms
 from tocsin.core.clock import Clock
 from tocsin.engine.postgres import PostgresEngine, PostgresSettings
 from tocsin.engine.postgres.opening import Server, open_store
 from tocsin.engine.postgres.pool import Pool, PoolSettings
+from tocsin.engine.postgres.refusals import refusal_of
+from tocsin.engine.postgres.sql import Connection
 from tocsin.engine.postgres.urls import shown_url
 from tocsin.engine.protocol import Engine
+from tocsin.engine.rows import EngineRefused
 from tocsin.engine.sqlite import SqliteEngine, SqliteSettings
 from tocsin.settings import Settings, SettingsFault
 from tocsin.telemetry import Metrics
@@ -106,3 +112,29 @@ async def _looked(chosen: PostgresSettings, dsn: str) -> Server:
         )
     )
     return await open_store(pool, fsync_needed=chosen.fsync_needed, migrates=False)
+
+
+@asynccontextmanager
+async def own_connection(pool: Pool) -> AsyncIterator[Connection]:
+    """Lend a connection for long work that the same command goes on with when it broke off.
+
+    Raises:
+        EngineRefused: the database cannot be reached, or broke off meanwhile.
+    """
+    connection: Connection | None = None
+    try:
+        connection = await pool.connect()
+        yield connection
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
+        raise EngineRefused(
+            f"the database broke off: {refusal_of(error)}; the same command goes on where it was"
+        ) from error
+    finally:
+        if connection is not None:
+            connection.terminate()
